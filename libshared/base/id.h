@@ -9,7 +9,7 @@
 
 #define ID_VIDEO_SIZE 29 /* "v_" + 26 characters of ULID + NUL */
 #define ID_NONCE_SIZE 17 /* 64 bits in hex + NUL */
-#define ID_JOB_SIZE 48   /* "<video>.<generation>" + NUL */
+#define ID_JOB_SIZE 50   /* "<video>.<generation>" + NUL */
 
 /* A new video id: "v_" + ULID in lower-case Crockford base32, so ids sort by their time of creation. */
 void id_video(uint64_t wall_ms, char out[ID_VIDEO_SIZE]);
