@@ -1,0 +1,104 @@
+#ifndef WEIR_HTTP_SERVER_H
+#define WEIR_HTTP_SERVER_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* An HTTP/1.1 server as the services see it: a table of routes, a thread per request, streaming bodies both ways. The
+ * back end (civetweb) is known in http_server.c only, and nothing here betrays it.
+ *
+ * Before a handler runs the server has refused, with problem+json and a closed connection, what is ambiguous or too big
+ * (400: both Transfer-Encoding and Content-Length, several of either, a Content-Length that is not all digits, more than
+ * 63 headers; 431: headers over 16 KiB), answered 404, 405 with Allow, 411 for chunked bodies, OPTIONS (CORS preflight,
+ * unless a route takes it), and 503 with Retry-After when all but 32 threads are reading bodies. Requests for routes with
+ * `always` set (health) are served even then. Every answer carries X-Request-ID. */
+
+struct http_server;
+struct http_request;
+
+/* Answers the request by exactly one http_respond… or http_begin…http_end and returns 0; or answers nothing and returns
+ * -kind with *e set, and the server answers with the problem that http_status_of gives and logs it once. */
+typedef int http_handler(struct http_request *rq, void *ctx, struct err *e);
+
+struct http_route {
+    const char *method;  /* "GET" serves HEAD too, without the body; NULL ends the table */
+    const char *path;    /* "/api/v1/videos/{id}/retry"; a last segment "{rest...}" takes the remaining path */
+    http_handler *handler;
+    bool body;           /* takes a request body; others refuse one over 64 KiB */
+    bool always;         /* served by the threads kept free, also when the server is full */
+};
+
+struct http_server_options {
+    const char *host;
+    uint16_t port;               /* 0: a free one */
+    const struct http_route *routes;
+    void *ctx;                   /* given to every handler */
+    unsigned threads;            /* HTTP_THREADS */
+    const char *trusted_proxies; /* TRUSTED_PROXIES, "" for none */
+    uint64_t idle_timeout_ms;    /* body: no byte for so long → ERR_TIMEOUT; 0: 60000 */
+    uint64_t min_rate;           /* body: bytes per second over a minute, below → ERR_TIMEOUT; 0: off */
+    const char *cors_origin;     /* "*" or NULL: none */
+    const char *cors_methods, *cors_headers, *cors_expose; /* comma-separated, NULL: none */
+};
+
+int http_server_start(const struct http_server_options *options, struct http_server **ret, struct err *e)
+    __attribute__((warn_unused_result));
+uint16_t http_server_port(const struct http_server *s);
+/* Stops accepting, lets running requests end for up to grace_ms, closes the rest, frees. NULL is fine. */
+void http_server_stop(struct http_server *s, uint64_t grace_ms);
+/* True once http_server_stop was called: long answers (events) end themselves. */
+bool http_stopping(const struct http_request *rq);
+
+/* --- Request. Strings live as long as the request. --- */
+const char *http_method(const struct http_request *rq);
+const char *http_path(const struct http_request *rq);                          /* decoded, without the query */
+const char *http_path_param(const struct http_request *rq, const char *name);  /* decoded; NULL when not in the route */
+const char *http_header(const struct http_request *rq, const char *name);      /* NULL when absent; first of several */
+/* Decoded value of a query parameter into `out`; false when absent, malformed or too long. */
+bool http_query(const struct http_request *rq, const char *name, char *out, size_t size);
+/* False when the request has no Content-Length. */
+bool http_content_length(const struct http_request *rq, uint64_t *ret);
+const char *http_peer(const struct http_request *rq);                          /* client address, behind trusted proxies */
+const struct log_ids *http_log_ids(const struct http_request *rq);             /* request id */
+
+/* Reads up to `size` bytes of the body; *ret_len 0 is its end. The first call sends 100 Continue when the client waits
+ * for it. ERR_DISCONNECTED: the client went away before the end. ERR_TIMEOUT: idle or too slow. */
+int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
+    __attribute__((warn_unused_result));
+
+/* --- Answer --- */
+struct http_field {
+    const char *name, *value; /* name NULL ends a list; a NULL value leaves the field out */
+};
+
+/* One answer with the whole body in memory. Bodies that were not read are drained up to 64 KiB, else the connection is
+ * closed after the answer in a way that lets the client read it (shutdown, bounded drain). A failure to send is not
+ * reported: nobody is there. */
+void http_respond(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,
+                  const void *body, size_t len);
+void http_respond_json(struct http_request *rq, int status, const struct http_field *fields, const struct buf *json);
+
+/* RFC 9457: {"type": "urn:weir:error:<type>", "title", "status", "detail", "request_id"}; 503 gets Retry-After: 5 unless
+ * `fields` brings one. The title is the status's reason unless given. */
+void http_problem(struct http_request *rq, int status, const char *type, const struct http_field *fields,
+                  const char *detail);
+/* The status and type for a failure's kind. */
+int http_status_of(enum err_kind kind, const char **ret_type);
+
+/* A streamed answer. length UINT64_MAX: not known (chunked). For HEAD http_write does nothing. */
+int http_begin(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,
+               uint64_t length, struct err *e) __attribute__((warn_unused_result));
+int http_write(struct http_request *rq, const void *data, size_t len, struct err *e)
+    __attribute__((warn_unused_result)); /* ERR_DISCONNECTED: the client is gone; return it, nothing more is sent */
+int http_end(struct http_request *rq, struct err *e) __attribute__((warn_unused_result));
+
+/* Handlers for every service's table: /healthz (200 while the process runs), /metrics. */
+int http_healthz(struct http_request *rq, void *ctx, struct err *e);
+int http_metrics(struct http_request *rq, void *ctx, struct err *e);
+
+#endif
