@@ -1,6 +1,7 @@
 #ifndef WEIR_OUTCOME_H
 #define WEIR_OUTCOME_H
 
+#include "base/buf.h"
 #include "domain/layout.h"
 #include "domain/queue.h"
 #include "io/store.h"
