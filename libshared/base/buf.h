@@ -13,8 +13,8 @@
  * after which every append is ignored; buf_check tells once at the end. Not thread-safe. */
 
 struct buf {
-    char *data;     /* NULL until the first append; then `len` bytes and a NUL */
-    size_t len;     /* bytes */
+    char *data; /* NULL until the first append; then `len` bytes and a NUL */
+    size_t len; /* bytes */
     size_t cap, max;
     bool failed, too_large;
 };
@@ -28,8 +28,8 @@ void buf_append(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_reset(struct buf *b);                        /* empties it, keeps the memory, clears `failed` */
-void buf_drop_front(struct buf *b, size_t len);       /* removes the first `len` bytes (≤ b->len) */
+void buf_reset(struct buf *b);                  /* empties it, keeps the memory, clears `failed` */
+void buf_drop_front(struct buf *b, size_t len); /* removes the first `len` bytes (≤ b->len) */
 
 /* The content as a string, "" when empty. Valid until the next append. */
 const char *buf_cstr(const struct buf *b);

@@ -13,8 +13,8 @@
 
 /* A new video id: "v_" + ULID in lower-case Crockford base32, so ids sort by their time of creation. */
 void id_video(uint64_t wall_ms, char out[ID_VIDEO_SIZE]);
-bool id_video_valid(const char *s);                                /* exactly that form */
-bool id_video_time(const char *s, uint64_t *ret_wall_ms);          /* the time inside */
+bool id_video_valid(const char *s);                       /* exactly that form */
+bool id_video_time(const char *s, uint64_t *ret_wall_ms); /* the time inside */
 
 void id_nonce(char out[ID_NONCE_SIZE]);
 void id_random(void *out, size_t len);

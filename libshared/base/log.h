@@ -29,8 +29,7 @@ void log_init(const char *service, enum log_level level, enum log_format format)
 bool log_enabled(enum log_level level);
 
 /* message, then pairs of key and value, then NULL. Use the macros. */
-void log_write(enum log_level level, const struct log_ids *ids, const char *message, ...)
-    __attribute__((sentinel));
+void log_write(enum log_level level, const struct log_ids *ids, const char *message, ...) __attribute__((sentinel));
 
 #define log_debug(ids, ...) log_write(LOG_DEBUG, ids, __VA_ARGS__, (char *)0)
 #define log_info(ids, ...) log_write(LOG_INFO, ids, __VA_ARGS__, (char *)0)

@@ -7,13 +7,13 @@
 /* The only place that calls malloc. Every function may return NULL; callers turn that into ERR_TEMPORARY.
  * Thread-safe. */
 
-void *mem_alloc(size_t size_bytes);                           /* uninitialised; size 0 gives a block of 1 */
-void *mem_zalloc(size_t size_bytes);                          /* zeroed */
-void *mem_calloc(size_t count, size_t size_bytes);            /* zeroed; NULL on overflow */
-void *mem_resize(void *p, size_t count, size_t size_bytes);   /* realloc; NULL on overflow, `p` then still valid */
-char *mem_strdup(const char *s);                              /* NULL gives NULL */
+void *mem_alloc(size_t size_bytes);                         /* uninitialised; size 0 gives a block of 1 */
+void *mem_zalloc(size_t size_bytes);                        /* zeroed */
+void *mem_calloc(size_t count, size_t size_bytes);          /* zeroed; NULL on overflow */
+void *mem_resize(void *p, size_t count, size_t size_bytes); /* realloc; NULL on overflow, `p` then still valid */
+char *mem_strdup(const char *s);                            /* NULL gives NULL */
 char *mem_strndup(const char *s, size_t max);
-void mem_free(void *p);                                       /* NULL is fine */
+void mem_free(void *p); /* NULL is fine */
 
 /* Frees what a local pointer holds when it leaves scope: `MEM_AUTO char *name = mem_strdup(…)`. */
 void mem_auto_free(void *pointer_to_pointer);

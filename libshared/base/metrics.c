@@ -22,7 +22,7 @@ const double metric_seconds[METRIC_BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025
 struct metric_series {
     struct metric_series *next;
     char label[LABEL_SIZE];
-    _Atomic double value; /* histogram: the sum of what was observed */
+    _Atomic double value;                         /* histogram: the sum of what was observed */
     _Atomic uint64_t buckets[METRIC_BUCKETS + 1]; /* each counts what is above the bound before; the last is +Inf */
 };
 
@@ -191,12 +191,16 @@ static void put_histogram(struct buf *out, const struct metric *m, struct metric
     put_sample(out, m, series, "_count", NULL, (double)count);
 }
 
-static void put_metric(struct buf *out, struct metric *m)
+static void put_head(struct buf *out, const struct metric *m)
 {
-    static const char *const types[] = {
-        [METRIC_TYPE_COUNTER] = "counter", [METRIC_TYPE_GAUGE] = "gauge", [METRIC_TYPE_HISTOGRAM] = "histogram"};
+    static const char *const types[] = {"counter", "gauge", "histogram"}; /* as enum metric_type */
 
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name, types[m->type]);
+}
+
+static void put_metric(struct buf *out, struct metric *m)
+{
+    put_head(out, m);
     for (struct metric_series *series = atomic_load(&m->series); series != NULL; series = series->next) {
         if (m->type == METRIC_TYPE_HISTOGRAM)
             put_histogram(out, m, series);
@@ -242,23 +246,24 @@ static double open_fds(void)
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static double start_time;
 
-/* Field 22 of /proc/self/stat, in ticks since boot; the command's name before it may hold anything but ends in the last
+/* Field 22 of /proc/self/stat, in ticks since boot. The command's name, field 2, may hold anything but ends in the last
  * ')'. Taken once, so that the value doesn't waver with the clocks. */
 static void find_start_time(void)
 {
     char text[1024];
-    uint64_t ticks = 0;
+    uint64_t ticks;
     FILE *f = fopen("/proc/self/stat", "re");
 
     if (f == NULL)
         return;
     text[fread(text, 1, sizeof text - 1, f)] = '\0';
     fclose(f);
-    const char *end = strrchr(text, ')');
-    if (end == NULL || sscanf(end + 1, " %*c" " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
-                                       " %" SCNu64, &ticks) != 1)
-        return;
-    start_time = seconds(CLOCK_REALTIME) - seconds(CLOCK_BOOTTIME) + (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    const char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 22; field++)
+        if ((at = strchr(at, ' ')) != NULL)
+            at++;
+    if (at != NULL && str_to_u64_n(at, strcspn(at, " "), &ticks))
+        start_time = seconds(CLOCK_REALTIME) - seconds(CLOCK_BOOTTIME) + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 static void put_process(struct buf *out)
@@ -277,10 +282,8 @@ static void put_process(struct buf *out)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-        const struct metric *m = &own[i].metric;
-        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
-                   m->type == METRIC_TYPE_GAUGE ? "gauge" : "counter");
-        put_sample(out, m, NULL, "", NULL, own[i].value);
+        put_head(out, &own[i].metric);
+        put_sample(out, &own[i].metric, NULL, "", NULL, own[i].value);
     }
 }
 

@@ -28,16 +28,18 @@ struct metric {
     _Atomic int registered;
 };
 
+/* clang-format off */
 #define METRIC_COUNTER(n, h, l) {.name = (n), .help = (h), .label = (l), .type = METRIC_TYPE_COUNTER}
 #define METRIC_GAUGE(n, h, l) {.name = (n), .help = (h), .label = (l), .type = METRIC_TYPE_GAUGE}
 #define METRIC_HISTOGRAM(n, h, l, b) {.name = (n), .help = (h), .label = (l), .type = METRIC_TYPE_HISTOGRAM, .bounds = (b)}
+/* clang-format on */
 
 extern const double metric_seconds[METRIC_BUCKETS]; /* 1 ms … 60 s */
 
 /* `label_value` is NULL for a metric without a label; it is copied. */
-void metric_add(struct metric *m, const char *label_value, double amount);     /* counters and gauges */
-void metric_set(struct metric *m, const char *label_value, double value);      /* gauges */
-void metric_observe(struct metric *m, const char *label_value, double value);  /* histograms */
+void metric_add(struct metric *m, const char *label_value, double amount);    /* counters and gauges */
+void metric_set(struct metric *m, const char *label_value, double value);     /* gauges */
+void metric_observe(struct metric *m, const char *label_value, double value); /* histograms */
 
 /* Every registered metric, with HELP and TYPE, and the process's own (process_resident_memory_bytes,
  * process_cpu_seconds_total, process_open_fds, process_start_time_seconds). */

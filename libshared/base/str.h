@@ -29,7 +29,7 @@ struct num_text num_double(double x, int decimals);
 
 /* Bytes of the character that `s` begins with (1–4), its code point in *ret; 0 when there is no valid one (RFC 3629). */
 size_t utf8_decode(const char *s, size_t len, uint32_t *ret);
-bool utf8_valid(const char *s, size_t len);                   /* RFC 3629: no overlong forms, no surrogates */
+bool utf8_valid(const char *s, size_t len); /* RFC 3629: no overlong forms, no surrogates */
 /* Puts '?' in place of every byte that is not part of a valid character. */
 void utf8_repair(char *s);
 /* Longest prefix of at most `max` bytes that ends between characters. */

@@ -19,8 +19,8 @@ static const struct {
     {"bytes=-0", 100, RANGE_UNSATISFIABLE, 0, 0},
     {"bytes=100-", 100, RANGE_UNSATISFIABLE, 0, 0},
     {"bytes=0-", 0, RANGE_UNSATISFIABLE, 0, 0},
-    {"bytes=9-0", 100, RANGE_WHOLE, 0, 0},       /* not well formed: ignored, as the RFC asks */
-    {"bytes=0-1,5-6", 100, RANGE_WHOLE, 0, 0},   /* several ranges: we may ignore them */
+    {"bytes=9-0", 100, RANGE_WHOLE, 0, 0},     /* not well formed: ignored, as the RFC asks */
+    {"bytes=0-1,5-6", 100, RANGE_WHOLE, 0, 0}, /* several ranges: we may ignore them */
     {"items=0-9", 100, RANGE_WHOLE, 0, 0},
     {"bytes=+1-2", 100, RANGE_WHOLE, 0, 0},
     {"bytes=18446744073709551616-", 100, RANGE_WHOLE, 0, 0}, /* 2^64 */
