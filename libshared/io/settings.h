@@ -24,6 +24,7 @@ int settings_main(enum config_service service, const char *program, const char *
 
 /* Opens the store that the settings name. */
 struct store;
-int settings_open_store(const struct settings *s, struct store **ret, struct err *e) __attribute__((warn_unused_result));
+int settings_open_store(const struct settings *s, struct store **ret, struct err *e)
+    __attribute__((warn_unused_result));
 
 #endif

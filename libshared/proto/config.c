@@ -20,7 +20,8 @@ static const struct config_row rows[] = {
     {"HOST", "127.0.0.1", ALL, &config_host, AT(host), 0, 0, "listen address"},
     {"API_PORT", "3000", API, &config_number, AT(api_port), 0, 65535, "port of the api; 0 takes a free one"},
     {"PLAY_PORT", "3001", PLAY, &config_number, AT(play_port), 0, 65535, "port of the play service"},
-    {"WORKER_PORT", "3002", WORKER, &config_number, AT(worker_port), 0, 65535, "port of the worker's health and metrics"},
+    {"WORKER_PORT", "3002", WORKER, &config_number, AT(worker_port), 0, 65535,
+     "port of the worker's health and metrics"},
     {"HTTP_THREADS", "256", ALL, &config_number, AT(http_threads), 40, 2000,
      "connections served at once; 32 of them never read bodies"},
     {"LOG_LEVEL", "info", ALL, &config_log_level, AT(log_level), 0, 0, "least severity that is logged"},
@@ -59,7 +60,8 @@ static const struct config_row rows[] = {
      "a client that sends nothing for so long is cut off"},
     {"UPLOAD_MIN_RATE", "1KiB", API, &config_size, AT(upload_min_rate), 0, GIB,
      "bytes per second over a minute, below which a body is cut off; 0: never"},
-    {"UPLOADS_PER_CLIENT", "100", API, &config_number, AT(uploads_per_client), 1, 1000000, "open uploads of one client"},
+    {"UPLOADS_PER_CLIENT", "100", API, &config_number, AT(uploads_per_client), 1, 1000000,
+     "open uploads of one client"},
     {"CREATIONS_PER_MINUTE", "600", API, &config_number, AT(creations_per_minute), 1, 1000000,
      "new uploads of one client in a minute"},
     {"QUEUE_MAX", "1000", API, &config_number, AT(queue_max), 0, 10000000,
@@ -67,7 +69,8 @@ static const struct config_row rows[] = {
 
     {"WORKER_CONCURRENCY", "1", WORKER, &config_number, AT(worker_concurrency), 1, 256, "jobs at once"},
     {"JOB_ATTEMPTS", "5", API | WORKER, &config_number, AT(job_attempts), 1, 1000, "starts, then failed"},
-    {"JOB_BACKOFF_MS", "1000", WORKER, &config_number, AT(job_backoff_ms), 1, 86400000, "back-off after the first failure"},
+    {"JOB_BACKOFF_MS", "1000", WORKER, &config_number, AT(job_backoff_ms), 1, 86400000,
+     "back-off after the first failure"},
     {"JOB_BACKOFF_MAX_MS", "300000", WORKER, &config_number, AT(job_backoff_max_ms), 1, 86400000, "longest back-off"},
     {"JOB_LEASE_MS", "30000", WORKER, &config_number, AT(job_lease_ms), 300, 3600000,
      "a worker silent for so long loses its job; the heartbeat is a third"},
@@ -168,14 +171,16 @@ static int resolve_scratch(const struct config_pair *pairs, size_t count, struct
 static int check_store(const struct given *given, const struct settings *s, struct err *e)
 {
     if (s->store_dir[0] != '\0' && is_given(given, "MINIO_ENDPOINT"))
-        return err_set(e, ERR_INVALID, "STORE_URL=file://%.120s and MINIO_ENDPOINT=%.120s contradict each other: give one",
+        return err_set(e, ERR_INVALID,
+                       "STORE_URL=file://%.120s and MINIO_ENDPOINT=%.120s contradict each other: give one",
                        s->store_dir, s->s3_endpoint);
     if (s->store_dir[0] == '\0' && s->s3_endpoint[0] == '\0')
-        return err_set(e, ERR_INVALID, is_given(given, "STORE_URL")
-                                           ? "STORE_URL=s3:// needs MINIO_ENDPOINT, the S3 server"
-                                           : "STORE_URL or MINIO_ENDPOINT must say where objects are kept: "
-                                             "STORE_URL=file:///absolute/directory, or MINIO_ENDPOINT=host:port of an "
-                                             "S3 server");
+        return err_set(e, ERR_INVALID,
+                       is_given(given, "STORE_URL")
+                           ? "STORE_URL=s3:// needs MINIO_ENDPOINT, the S3 server"
+                           : "STORE_URL or MINIO_ENDPOINT must say where objects are kept: "
+                             "STORE_URL=file:///absolute/directory, or MINIO_ENDPOINT=host:port of an "
+                             "S3 server");
     if (s->s3_endpoint[0] != '\0' && (s->s3_access_key[0] == '\0' || s->s3_secret_key[0] == '\0'))
         return err_set(e, ERR_INVALID, "MINIO_ENDPOINT=%.120s needs MINIO_ROOT_USER and MINIO_ROOT_PASSWORD",
                        s->s3_endpoint);

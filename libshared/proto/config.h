@@ -47,7 +47,7 @@ struct settings {
     uint64_t transcode_stall_ms;
     char scratch_dir[CONFIG_TEXT_SIZE];
     uint64_t source_cache, orphan_max_ms;
-    unsigned ladder[CONFIG_MAX_RUNGS]; /* heights, descending, 0-terminated when shorter */
+    unsigned ladder[CONFIG_MAX_RUNGS];  /* heights, descending, 0-terminated when shorter */
     char ladder_text[CONFIG_TEXT_SIZE]; /* as handed to weir-transcode */
     uint64_t segment_seconds;
     char x264_preset[CONFIG_TEXT_SIZE];

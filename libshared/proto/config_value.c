@@ -359,18 +359,13 @@ static bool parse_ladder(const struct config_row *row, const char *value, struct
 
 /* --- The kinds --- */
 
-const struct config_kind config_log_level = {.parse = parse_choice,
-                                             .print = print_choice,
-                                             .choices = {"debug", "info", "warn", "error"}};
-const struct config_kind config_log_format = {.parse = parse_choice,
-                                              .print = print_choice,
-                                              .choices = {"text", "json"}};
-const struct config_kind config_durability = {.parse = parse_flag,
-                                              .print = print_flag,
-                                              .choices = {"warn", "strict"}};
-const struct config_kind config_sandbox_kind = {.parse = parse_choice,
-                                                .print = print_choice,
-                                                .choices = {"auto", "required", "off"}};
+const struct config_kind config_log_level = {
+    .parse = parse_choice, .print = print_choice, .choices = {"debug", "info", "warn", "error"}};
+const struct config_kind config_log_format = {
+    .parse = parse_choice, .print = print_choice, .choices = {"text", "json"}};
+const struct config_kind config_durability = {.parse = parse_flag, .print = print_flag, .choices = {"warn", "strict"}};
+const struct config_kind config_sandbox_kind = {
+    .parse = parse_choice, .print = print_choice, .choices = {"auto", "required", "off"}};
 const struct config_kind config_preset = {.parse = parse_preset,
                                           .print = print_text,
                                           .choices = {"ultrafast", "superfast", "veryfast", "faster", "fast", "medium",
@@ -378,7 +373,10 @@ const struct config_kind config_preset = {.parse = parse_preset,
 const struct config_kind config_host = {parse_host, print_text, "a host name or an IP address", {NULL}};
 const struct config_kind config_path = {parse_path, print_text, "an absolute path", {NULL}};
 const struct config_kind config_bucket = {
-    parse_bucket, print_text, "a bucket name: 3 to 63 of a-z, 0-9, '.', '-', with a letter or digit at both ends", {NULL}};
+    parse_bucket,
+    print_text,
+    "a bucket name: 3 to 63 of a-z, 0-9, '.', '-', with a letter or digit at both ends",
+    {NULL}};
 const struct config_kind config_region = {parse_region, print_text, "a region's name", {NULL}};
 const struct config_kind config_secret_text = {
     parse_secret, print_secret, "at most 511 bytes of UTF-8 without control characters", {NULL}};

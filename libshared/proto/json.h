@@ -26,7 +26,7 @@ void json_auto(json_t **value);
 int json_write(const json_t *value, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 
 /* Members of an object; false when absent or of another type (then *ret is untouched). */
-bool json_get_u64(const json_t *object, const char *key, uint64_t *ret); /* integers ≥ 0 */
+bool json_get_u64(const json_t *object, const char *key, uint64_t *ret);  /* integers ≥ 0 */
 bool json_get_double(const json_t *object, const char *key, double *ret); /* any number */
 bool json_get_bool(const json_t *object, const char *key, bool *ret);
 bool json_get_text(const json_t *object, const char *key, char *out, size_t size); /* false also when it does not fit */
@@ -36,7 +36,8 @@ const char *json_get_string(const json_t *object, const char *key); /* NULL when
  * null. */
 bool json_put_text(json_t *object, const char *key, const char *value);
 bool json_put_u64(json_t *object, const char *key, uint64_t value);
-bool json_put_double(json_t *object, const char *key, double value); /* rounded to 3 decimals; NaN and Inf become null */
+bool json_put_double(json_t *object, const char *key,
+                     double value); /* rounded to 3 decimals; NaN and Inf become null */
 bool json_put_bool(json_t *object, const char *key, bool value);
 bool json_put_time(json_t *object, const char *key, uint64_t wall_ms); /* RFC 3339 with milliseconds */
 
