@@ -158,7 +158,7 @@ lint: ## warnings of two compilers, clang-tidy, format, layers, bans, settings, 
 	shellcheck $(SHELL_FILES)
 	if command -v luac5.1; then cat $(LUA_LIB) $(LUA) | luac5.1 -p -; fi
 	printf '%s\n' $(filter %.c,$(C_FILES)) | \
-	  xargs -n 4 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) -I. -Itests/unit -std=c11' tidy
+	  xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) -I. -Itests/unit -std=c11' tidy
 
 objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(GEN)))
 

@@ -32,6 +32,15 @@ int err_set(struct err *e, enum err_kind kind, const char *fmt, ...) __attribute
  * `e` is what a failed call filled, not NULL. */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* A failure is never 0: one without a kind is a bug of ours. Wrapped around both here, where compilers and analyzers, which
+ * see one file at a time, learn it too. */
+static inline int err_failure(int r)
+{
+    return r < 0 ? r : -(int)ERR_BUG;
+}
+#define err_set(...) err_failure(err_set(__VA_ARGS__))
+#define err_wrap(...) err_failure(err_wrap(__VA_ARGS__))
+
 /* The kind's stable name for logs and metrics: "invalid", "temporary", … */
 const char *err_kind_name(enum err_kind kind);
 

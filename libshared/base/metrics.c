@@ -217,17 +217,30 @@ static double seconds(clockid_t clock)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static double resident_bytes(void)
+/* The number in the given field of a /proc file, counted from 0 and from the text after the last `after`; 0 when there is
+ * none. */
+static uint64_t proc_number(const char *path, char after, unsigned field)
 {
-    uint64_t pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
+    char text[1024];
+    uint64_t n = 0;
+    FILE *f = fopen(path, "re");
 
     if (f == NULL)
         return 0;
-    if (fscanf(f, "%*u %" SCNu64, &pages) != 1)
-        pages = 0;
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
     fclose(f);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+    const char *at = after == '\0' ? text : strrchr(text, after);
+    for (; at != NULL && field > 0; field--)
+        if ((at = strchr(at, ' ')) != NULL)
+            at++;
+    if (at != NULL)
+        str_to_u64_n(at, strcspn(at, " "), &n);
+    return n;
+}
+
+static double resident_bytes(void)
+{
+    return (double)proc_number("/proc/self/statm", '\0', 1) * (double)sysconf(_SC_PAGESIZE);
 }
 
 static double open_fds(void)
@@ -246,24 +259,13 @@ static double open_fds(void)
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static double start_time;
 
-/* Field 22 of /proc/self/stat, in ticks since boot. The command's name, field 2, may hold anything but ends in the last
- * ')'. Taken once, so that the value doesn't waver with the clocks. */
+/* Field 22 of /proc/self/stat, in ticks since boot; the command's name, field 2, may hold anything but ends in the last
+ * ')'. Found once, so that the value doesn't waver with the clocks. */
 static void find_start_time(void)
 {
-    char text[1024];
-    uint64_t ticks;
-    FILE *f = fopen("/proc/self/stat", "re");
+    uint64_t ticks = proc_number("/proc/self/stat", ')', 20);
 
-    if (f == NULL)
-        return;
-    text[fread(text, 1, sizeof text - 1, f)] = '\0';
-    fclose(f);
-    const char *at = strrchr(text, ')');
-    for (int field = 2; at != NULL && field < 22; field++)
-        if ((at = strchr(at, ' ')) != NULL)
-            at++;
-    if (at != NULL && str_to_u64_n(at, strcspn(at, " "), &ticks))
-        start_time = seconds(CLOCK_REALTIME) - seconds(CLOCK_BOOTTIME) + (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    start_time = seconds(CLOCK_REALTIME) - seconds(CLOCK_BOOTTIME) + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 static void put_process(struct buf *out)

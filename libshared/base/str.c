@@ -175,13 +175,10 @@ void hex_encode(const void *data, size_t len, char *out)
     *out = '\0';
 }
 
-static int hex_value(char c)
+/* Of a hex digit, upper or lower case. */
+static unsigned hex_value(char digit)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 0x20) - 'a') + 10;
 }
 
 bool hex_decode(const char *hex, void *out, size_t len)
