@@ -49,6 +49,7 @@ FOLDER_api := services/api
 FOLDER_worker := services/worker
 FOLDER_play := services/play
 FOLDER_transcode := services/worker/transcode
+GENERATED_play := build/gen/web_files.c
 SERVICES := $(foreach s,api worker play transcode,$(if $(wildcard $(FOLDER_$s)/main.c),$s))
 BENCH := $(wildcard bench/*.c)
 UNIT := $(sort $(shell find tests/unit -name 'test_*.c'))
@@ -76,12 +77,19 @@ $(GEN): scripts/embed-lua $(LUA) $(LUA_LIB)
 	$Qscripts/embed-lua $(LUA) > $@
 $B/obj/$(GEN:.c=.o): CFLAGS += -Wno-overlength-strings
 
+# The player page is bundled by esbuild and built into weir-play.
+build/web/.built: $(wildcard web/src/*) web/package-lock.json web/build.mjs
+	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build && touch ../$@
+build/gen/web_files.c: scripts/embed-files build/web/.built
+	@mkdir -p $(@D) && echo "web  $@"
+	$Qscripts/embed-files web_files build/web build/web/*.* > $@
+
 $B/libweir.a: $(call objects,$(SHARED))
 $B/libtest.a: $(call objects,$(UNIT_HELPERS))
 
 # A service is its main and an archive of the rest, which the unit tests of the service link too.
 define service
-$B/lib$1.a: $(call objects,$(filter-out %/main.c,$(wildcard $(FOLDER_$1)/*.c)))
+$B/lib$1.a: $(call objects,$(filter-out %/main.c,$(wildcard $(FOLDER_$1)/*.c)) $(GENERATED_$1))
 $(BIN)/weir-$1: $B/obj/$(FOLDER_$1)/main.o $B/lib$1.a $B/libweir.a
 endef
 $(foreach s,api worker play transcode,$(eval $(call service,$s)))
@@ -110,11 +118,10 @@ $B/bin/fuzz_%: $B/obj/tests/fuzz/fuzz_%.o $B/libworker.a $B/libtranscode.a $B/li
 setup: ## install what is missing on this machine
 	scripts/setup
 
-web: ## bundle the web pages into build/web
-	cd web && npm ci --no-audit --no-fund && npm run build
+web: build/web/.built ## bundle the web pages into build/web
 
 run: setup ## start Redis, a directory store and the three services (Ctrl-C ends them)
-	$(MAKE) all web
+	$(MAKE) all
 	scripts/run
 
 check: $(UNIT_BINS) ## unit tests
@@ -128,7 +135,7 @@ check-valgrind: ## unit tests under valgrind
 	CK_FORK=no WRAP='valgrind -q --error-exitcode=9 --leak-check=full' $(MAKE) check
 
 test: setup ## everything that proves the product: unit, integration and browser tests
-	$(MAKE) all web check
+	$(MAKE) all check
 	scripts/test
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS
@@ -146,7 +153,7 @@ coverage: ## unit tests with line coverage, report in build/coverage/html
 	genhtml -q -o build/coverage/html build/coverage/lcov.info
 	lcov --list build/coverage/lcov.info
 
-bench: all web ## measure against the peers, side by side
+bench: all ## measure against the peers, side by side
 	bench/run
 
 # ---- lint
@@ -160,16 +167,15 @@ lint: ## warnings of two compilers, clang-tidy, format, layers, bans, settings, 
 	printf '%s\n' $(filter %.c,$(C_FILES)) | \
 	  xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) -I. -Itests/unit -std=c11' tidy
 
-objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(GEN)))
+objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(GEN)) $(GENERATED_play))
 
 format: ## bring every C file into the house format
 	clang-format -i $(C_FILES)
 
 # ---- the rest
-install: all web ## install below PREFIX (and DESTDIR)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/weir/web
+install: all ## install below PREFIX (and DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin
 	install $(SERVICES:%=$(BIN)/weir-%) $(DESTDIR)$(PREFIX)/bin
-	cp -R build/web/. $(DESTDIR)$(PREFIX)/share/weir/web/
 
 clean: ## remove build/
 	rm -rf build

@@ -1,0 +1,180 @@
+#include "routes.h"
+
+#include "base/str.h"
+#include "domain/layout.h"
+#include "domain/video.h"
+
+#include <string.h>
+
+/* Deleted videos stop within 5 s: the catalog's look (3 s) and these two seconds in caches. */
+#define CACHE_STABLE "public, max-age=1, stale-while-revalidate=1"
+#define CACHE_IMMUTABLE "public, max-age=31536000, immutable"
+#define CACHE_NONE "no-store"
+
+/* A missing thing may come soon, so nobody may remember for long that it was not there. */
+static int not_found(struct http_request *rq, const struct err *e)
+{
+    http_problem(rq, 404, "not-found", (const struct http_field[]){{"Cache-Control", "public, max-age=1"}, {0}}, e->text);
+    return 0;
+}
+
+static bool ends_as_text(const char *path)
+{
+    return str_ends(path, ".m3u8") || str_ends(path, ".vtt") || str_ends(path, ".json");
+}
+
+/* One object of a version, as `prefix` asks (see struct resource). */
+static int serve_asset(const struct play *play, struct http_request *rq, const char *version, const char *path,
+                       const char *prefix, const char *cache_control, struct err *e)
+{
+    struct layout_key key;
+
+    if (!layout_asset(http_path_param(rq, "id"), version, path, &key))
+        return err_set(e, ERR_NOT_FOUND, "there is no such object");
+    const struct resource resource = {
+        .key = key.s,
+        .content_type = layout_content_type(path),
+        .cache_control = cache_control,
+        .tag = version,
+        .prefix = prefix,
+        .text = ends_as_text(path),
+    };
+    return serve_resource(&play->serve, rq, &resource, e);
+}
+
+/* /v/{id}/{version}/…: everything that a published playlist names; never changes. */
+static int get_versioned(struct http_request *rq, void *ctx, struct err *e)
+{
+    const struct play *play = ctx;
+    const char *version = http_path_param(rq, "version");
+
+    int r = catalog_check(play->catalog, http_path_param(rq, "id"), version, e);
+    if (r == 0)
+        r = serve_asset(play, rq, version, http_path_param(rq, "rest"), NULL, CACHE_IMMUTABLE, e);
+    return r == -ERR_NOT_FOUND ? not_found(rq, e) : r;
+}
+
+/* The stable addresses: whatever version is the newest. */
+static int get_newest(struct http_request *rq, const struct play *play, const char *path, bool playlist, struct err *e)
+{
+    char version[LAYOUT_VERSION_SIZE], prefix[LAYOUT_VERSION_SIZE + 1];
+
+    int r = catalog_newest(play->catalog, http_path_param(rq, "id"), version, e);
+    if (r == 0) {
+        str_format(prefix, sizeof prefix, "%s/", version);
+        r = serve_asset(play, rq, version, path, playlist ? prefix : NULL, CACHE_STABLE, e);
+    }
+    return r == -ERR_NOT_FOUND ? not_found(rq, e) : r;
+}
+
+static int get_master(struct http_request *rq, void *ctx, struct err *e)
+{
+    return get_newest(rq, ctx, "master.m3u8", true, e);
+}
+
+static int get_poster(struct http_request *rq, void *ctx, struct err *e)
+{
+    return get_newest(rq, ctx, "poster.jpg", false, e);
+}
+
+/* --- the player page --- */
+
+static int get_file(struct http_request *rq, const struct play *play, const char *name, const char *cache_control,
+                    struct err *e)
+{
+    for (const struct embedded_file *file = web_files; file->name != NULL; file++)
+        if (strcmp(file->name, name) == 0)
+            return serve_embedded(&play->serve, rq, file, play->build_tag, cache_control, e);
+    return err_set(e, ERR_NOT_FOUND, "there is no such file");
+}
+
+static int get_watch(struct http_request *rq, void *ctx, struct err *e)
+{
+    if (!id_video_valid(http_path_param(rq, "id")))
+        return err_set(e, ERR_NOT_FOUND, "there is no such video; look at the address again");
+    return get_file(rq, ctx, "watch.html", "no-cache", e);
+}
+
+static int get_web(struct http_request *rq, void *ctx, struct err *e)
+{
+    return get_file(rq, ctx, http_path_param(rq, "rest"), "no-cache", e);
+}
+
+/* What the page shows while it waits. */
+static int status_view(const struct queue_video *v, const char *play_url, json_t **ret, struct err *e)
+{
+    static const char *const shown[] = {"id",       "state",    "title",  "description", "playable",
+                                        "progress", "duration", "width",  "height",      "error"};
+    JSON_AUTO json_t *whole = NULL, *part = json_object();
+
+    int r = video_view(v, play_url, &whole, e);
+    if (r != 0)
+        return r;
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        if (json_object_get(whole, shown[i]) != NULL)
+            json_object_set(part, shown[i], json_object_get(whole, shown[i]));
+    *ret = part;
+    part = NULL;
+    return 0;
+}
+
+/* Without Redis the store still knows whether the video can be played. */
+static int status_from_store(const struct play *play, const char *video_id, json_t **ret, struct err *e)
+{
+    char version[LAYOUT_VERSION_SIZE];
+
+    int r = catalog_newest(play->catalog, video_id, version, e);
+    if (r != 0)
+        return r;
+    *ret = json_object();
+    json_put_text(*ret, "id", video_id);
+    json_put_text(*ret, "state", video_state_name(VIDEO_COMPLETED));
+    json_put_bool(*ret, "playable", true);
+    return 0;
+}
+
+static int get_status(struct http_request *rq, void *ctx, struct err *e)
+{
+    const struct play *play = ctx;
+    const char *video_id = http_path_param(rq, "id");
+    struct queue_video video = {0};
+    JSON_AUTO json_t *body = NULL;
+    BUF_AUTO struct buf text;
+
+    buf_init(&text, VIDEO_RECORD_MAX);
+    if (!id_video_valid(video_id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such video; look at the address again");
+    int r = queue_video_get(play->queue, video_id, &video, e);
+    if (r == 0)
+        r = status_view(&video, play->settings->public_play_url, &body, e);
+    else if (r != -ERR_NOT_FOUND)
+        r = status_from_store(play, video_id, &body, e);
+    queue_video_release(&video);
+    if (r == -ERR_NOT_FOUND)
+        return not_found(rq, e);
+    if (r == 0)
+        r = json_write(body, &text, e);
+    if (r == 0)
+        http_respond_json(rq, 200, (const struct http_field[]){{"Cache-Control", CACHE_NONE}, {0}}, &text);
+    return r;
+}
+
+static int get_readyz(struct http_request *rq, void *ctx, struct err *e)
+{
+    const struct play *play = ctx;
+
+    return ready_respond(play->ready, rq, e);
+}
+
+const struct http_route play_routes[] = {
+    {.method = "GET", .path = "/v/{id}/master.m3u8", .handler = get_master},
+    {.method = "GET", .path = "/v/{id}/poster.jpg", .handler = get_poster},
+    {.method = "GET", .path = "/v/{id}/status.json", .handler = get_status},
+    {.method = "GET", .path = "/v/{id}/{version}/{rest...}", .handler = get_versioned},
+    {.method = "GET", .path = "/watch/{id}", .handler = get_watch},
+    {.method = "GET", .path = "/web/{rest...}", .handler = get_web},
+    {.method = "GET", .path = "/healthz", .handler = http_healthz, .always = true},
+    {.method = "GET", .path = "/readyz", .handler = get_readyz, .always = true},
+    {.method = "GET", .path = "/metrics", .handler = http_metrics, .always = true},
+    {0},
+};
