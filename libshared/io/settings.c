@@ -311,7 +311,7 @@ static int read_arguments(const struct settings_option *options, size_t option_c
     int kept = 0;
 
     for (int i = 1; i < argc; i++) {
-        const char *setting = setting_of(argv[i], options, option_count);
+        const char *arg = argv[i], *setting = setting_of(arg, options, option_count);
         if (strcmp(argv[i], "--help") == 0) {
             ret->help = true;
         } else if (strcmp(argv[i], "--version") == 0) {
@@ -319,9 +319,10 @@ static int read_arguments(const struct settings_option *options, size_t option_c
         } else if (strcmp(argv[i], "--check-config") == 0) {
             ret->check = true;
         } else if (setting != NULL) {
-            const char *value = argv[i][2] != '\0' ? argv[i] + 2 : i + 1 < argc ? argv[++i] : "";
+            const char *value = arg[2] != '\0' ? arg + 2 : i + 1 < argc ? argv[++i] : "";
             if (value[0] == '\0' || ret->override_count == MAX_OVERRIDES)
-                return err_set(e, ERR_INVALID, "%.2s needs one value, once", argv[i]);
+                return err_set(e, ERR_INVALID, "%.2s %s", arg,
+                               value[0] == '\0' ? "needs a value" : "is given too often");
             ret->overrides[ret->override_count++] = (struct config_pair){setting, value, "command line"};
         } else {
             argv[1 + kept++] = argv[i];

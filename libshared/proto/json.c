@@ -7,10 +7,22 @@
 #include <math.h>
 #include <string.h>
 
-/* jansson takes its memory from base/mem, so that tests reach its failures; before main, as it must not change later. */
+/* jansson reports most failed allocations as syntax errors; this tells them apart. */
+static _Thread_local bool out_of_memory;
+
+static void *alloc_noting_failure(size_t size)
+{
+    void *p = mem_alloc(size);
+
+    if (p == NULL)
+        out_of_memory = true;
+    return p;
+}
+
+/* Before main, as it must not change once jansson holds memory. */
 __attribute__((constructor)) static void use_our_memory(void)
 {
-    json_set_alloc_funcs(mem_alloc, mem_free);
+    json_set_alloc_funcs(alloc_noting_failure, mem_free);
 }
 
 /* Counted before parsing: jansson recurses, and its own limit of 2048 levels is more than a small stack holds. */
@@ -46,13 +58,12 @@ int json_parse(const char *text, size_t len, size_t max, const char *what, json_
         return err_set(e, ERR_INVALID, "%s: JSON nested deeper than %d levels", what, JSON_MAX_DEPTH);
 
     json_error_t error;
+    out_of_memory = false;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (value == NULL) {
-        /* jansson does not name a lack of memory everywhere; every other failure has a text */
-        if (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory)
-            return err_set(e, ERR_TEMPORARY, "%s: no memory to parse JSON", what);
+    if (value == NULL && out_of_memory)
+        return err_set(e, ERR_TEMPORARY, "%s: no memory to parse JSON", what);
+    if (value == NULL)
         return err_set(e, ERR_INVALID, "%s: not JSON: line %d: %s", what, error.line, error.text);
-    }
     *ret = value;
     return 0;
 }
