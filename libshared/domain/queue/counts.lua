@@ -1,0 +1,22 @@
+-- ARGV: the states of a video, in the order of enum video_state
+local active, delayed, open = call('LLEN', key('active')), call('ZCARD', key('delayed')), call('ZCARD', key('open'))
+
+-- By the time of enqueueing; what is active or delayed stands in between.
+local function oldest_waiting()
+    for offset = 0, open - 1, 100 do
+        for _, id in ipairs(call('ZRANGE', key('open'), offset, offset + 99)) do
+            local f = call('HMGET', key('job:' .. id), 'state', 'enqueued_ms')
+            if f[1] == 'waiting' then
+                return math.max(now - tonumber(f[2]), 0)
+            end
+        end
+    end
+    return 0
+end
+
+local by_state = {}
+for i, state in ipairs(ARGV) do
+    by_state[i] = call('ZCARD', key('videos:' .. state))
+end
+return {'OK', open - active - delayed, active, delayed, open, call('ZCOUNT', key('admitted'), '(' .. now, '+inf'),
+    oldest_waiting(), by_state}

@@ -1,0 +1,16 @@
+-- ARGV: video, tombstone_ms
+-- Works without the epoch key: a tombstone can only keep things out, and the rebuild sets it from the markers.
+local video, tombstone_ms = ARGV[1], ARGV[2]
+
+local v = video_load(video)
+if v then
+    job_remove(v)
+    if call('ZREM', key('videos'), video) == 1 then
+        publish('deleted', v, v.state)
+    end
+    call('ZREM', key('videos:' .. v.state), video)
+end
+call('ZREM', key('admitted'), video)
+call('ZREM', key('finishing'), video)
+call('SET', key('deleted:' .. video), 1, 'PX', tombstone_ms)
+return {'OK'}

@@ -1,0 +1,22 @@
+-- ARGV: video, generation, state, outcome, error
+local video, generation, state = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local outcome, error_text = ARGV[4], ARGV[5]
+
+local refused = refusal(video)
+if refused then
+    return refused
+end
+local v = video_load(video)
+if not v then
+    return {'NONE'}
+elseif v.generation > generation then
+    return {'STALE'}
+end
+
+call('ZREM', key('finishing'), video)
+if state == 'completed' then
+    video_conclude(v, generation, state, 'error', error_text, 'outcome', outcome)
+else
+    video_conclude(v, generation, state, 'error', error_text)
+end
+return {'OK'}

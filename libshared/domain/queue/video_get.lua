@@ -1,0 +1,13 @@
+-- ARGV: video
+local video = ARGV[1]
+
+if tombstoned(video) then
+    return {'GONE'}
+end
+local view = video_view(video)
+if view then
+    return {'OK', view}
+elseif rebuilding() then
+    return {'BUSY'}
+end
+return {'NONE'}
