@@ -51,6 +51,7 @@ static struct tm utc(uint64_t wall_ms)
 
 void clock_rfc3339(uint64_t wall_ms, char out[CLOCK_RFC3339_SIZE])
 {
+    wall_ms = wall_ms < LAST_MS ? wall_ms : LAST_MS;
     struct tm tm = utc(wall_ms);
     size_t len = strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
 

@@ -43,7 +43,7 @@ bool log_enabled(enum log_level level)
 /* All of the text or nothing: an escape or a character is never cut. */
 static void put(struct line *l, const char *text, size_t len)
 {
-    if (l->full || len > LINE_SIZE - TAIL_SIZE - l->len) {
+    if (l->full || l->len + len > LINE_SIZE - TAIL_SIZE) {
         l->full = true;
         return;
     }

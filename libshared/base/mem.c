@@ -35,9 +35,11 @@ void *mem_zalloc(size_t size_bytes)
 
 void *mem_calloc(size_t count, size_t size_bytes)
 {
-    if (count == 0 || size_bytes == 0)
-        count = size_bytes = 1;
-    return must_fail() ? NULL : calloc(count, size_bytes);
+    size_t total;
+
+    if (__builtin_mul_overflow(count, size_bytes, &total) || must_fail())
+        return NULL;
+    return calloc(1, total == 0 ? 1 : total);
 }
 
 void *mem_resize(void *p, size_t count, size_t size_bytes)
