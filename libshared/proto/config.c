@@ -88,6 +88,8 @@ static const struct config_row rows[] = {
     {"SANDBOX", "auto", WORKER, &config_sandbox_kind, AT(sandbox), 0, 0, "confinement of weir-transcode"},
     {"MAX_DURATION_S", "43200", WORKER, &config_number, AT(max_duration_s), 1, 31536000, "longer videos are refused"},
     {"MAX_PIXELS", "35389440", WORKER, &config_number, AT(max_pixels), 1, 268435456, "larger pictures are refused"},
+
+    {"PLAY_CACHE", "64MiB", PLAY, &config_size, AT(play_cache), MIB, 64 * GIB, "memory for hot segments and playlists"},
 };
 
 static const struct {
@@ -156,14 +158,16 @@ static int parse_rows(const struct given *given, struct settings *s, struct err 
 
 static int resolve_scratch(const struct config_pair *pairs, size_t count, struct settings *s, struct err *e)
 {
+    const struct config_row *row = find_row("SCRATCH_DIR");
     const char *tmp = "/tmp";
+    char path[CONFIG_TEXT_SIZE];
 
     if (s->scratch_dir[0] == '/')
         return 0;
     for (size_t i = 0; i < count; i++)
         if (strcmp(pairs[i].name, "TMPDIR") == 0 && pairs[i].value[0] != '\0')
             tmp = pairs[i].value;
-    if (tmp[0] != '/' || !str_format(s->scratch_dir, sizeof s->scratch_dir, "%s/weir", tmp))
+    if (!str_format(path, sizeof path, "%s/weir", tmp) || !row->kind->parse(row, path, s))
         return err_set(e, ERR_INVALID, "TMPDIR=%.120s must be an absolute path, or set SCRATCH_DIR", tmp);
     return 0;
 }

@@ -2,8 +2,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "suite.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,6 +203,7 @@ static const struct {
     {{"TMPDIR=/t", "SCRATCH_DIR=/s"}, "SCRATCH_DIR=/s\n"},
     {{"TMPDIR=/t", "SCRATCH_DIR=$TMPDIR/weir"}, "SCRATCH_DIR=/t/weir\n"},
     {{"TMPDIR=t"}, NULL},
+    {{"TMPDIR=/t\n"}, NULL},
     {{"X264_PRESET=placebo"}, "X264_PRESET=placebo\n"},
     {{"X264_PRESET=quick"}, NULL},
     {{"SANDBOX=required"}, "SANDBOX=required\n"},
@@ -274,10 +275,5 @@ int main(void)
     tcase_add_test(tcase, help_lists_the_services_settings_only);
     tcase_add_test(tcase, parts_are_eight_mebibytes_or_an_eight_thousandth);
     suite_add_tcase(suite, tcase);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,8 +1,8 @@
 #include "proto/json.h"
 
 #include "base/mem.h"
+#include "suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,10 +199,5 @@ int main(void)
     tcase_add_test(tcase, survives_without_memory);
     tcase_add_loop_test(tcase, quotes, 0, (int)ARRAY_SIZE(quote_cases));
     suite_add_tcase(suite, tcase);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }
