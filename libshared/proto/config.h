@@ -53,6 +53,8 @@ struct settings {
     char x264_preset[CONFIG_TEXT_SIZE];
     enum config_sandbox sandbox;
     uint64_t max_duration_s, max_pixels;
+
+    uint64_t play_cache; /* bytes of hot objects kept in memory */
 };
 
 /* One NAME=value as found, with where it came from for messages ("environment", "/etc/weir.env line 3"). */

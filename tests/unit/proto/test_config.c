@@ -61,7 +61,7 @@ START_TEST(defaults_are_those_of_the_contract)
     ck_assert(s.ladder[0] == 1080 && s.ladder[3] == 240 && s.ladder[4] == 0);
     ck_assert_str_eq(s.x264_preset, "veryfast");
     ck_assert(s.segment_seconds == 6 && s.sandbox == CONFIG_SANDBOX_AUTO);
-    ck_assert(s.max_duration_s == 43200 && s.max_pixels == 35389440);
+    ck_assert(s.max_duration_s == 43200 && s.max_pixels == 35389440 && s.play_cache == 64u << 20);
 }
 END_TEST
 
