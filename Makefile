@@ -142,9 +142,11 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS
 	$(MAKE) -j$(JOBS) --output-sync=target VARIANT=fuzz CC=clang $(FUZZ:%=fuzz-%)
 fuzz-%: $B/bin/fuzz_%
 	@mkdir -p build/fuzz/corpus/$* build/fuzz/findings
-	if [ -d tests/fuzz/corpus/$* ]; then cp -n tests/fuzz/corpus/$*/* build/fuzz/corpus/$*/; fi
-	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
-	  -artifact_prefix=build/fuzz/findings/$*- build/fuzz/corpus/$*
+	$Qif [ -d tests/fuzz/corpus/$* ]; then cp -n tests/fuzz/corpus/$*/* build/fuzz/corpus/$*/; fi
+	$Q$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+	  -artifact_prefix=build/fuzz/findings/$*- build/fuzz/corpus/$* > build/fuzz/$*.log 2>&1 || \
+	  { tail -n 80 build/fuzz/$*.log; exit 1; }
+	@echo "ok    $*: $$(sed -n 's/.*number_of_executed_units: *//p' build/fuzz/$*.log) runs"
 
 coverage: ## unit tests with line coverage, report in build/coverage/html
 	$(MAKE) VARIANT=coverage check
