@@ -205,6 +205,9 @@ const char *layout_content_type(const char *path)
         {".webp", "image/webp"},
         {".png", "image/png"},
         {".json", "application/json"},
+        {".html", "text/html; charset=utf-8"},
+        {".css", "text/css; charset=utf-8"},
+        {".js", "text/javascript; charset=utf-8"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(types); i++)

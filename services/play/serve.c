@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "domain/layout.h"
+#include "proto/etag.h"
 #include "proto/http_request.h"
 #include "proto/range.h"
 #include "transform.h"
@@ -132,10 +133,8 @@ static void head_range(struct head *head, const struct byte_range *range, uint64
 static enum range_result wanted_range(const struct http_request *rq, const struct head *head, uint64_t size,
                                       struct byte_range *ret)
 {
-    const char *if_range = http_header(rq, "If-Range");
-
     *ret = (struct byte_range){.first = 0, .count = size};
-    if (if_range != NULL && strcmp(if_range, head->etag) != 0)
+    if (!etag_allows_range(http_header(rq, "If-Range"), head->etag))
         return RANGE_WHOLE;
     return range_resolve(http_header(rq, "Range"), size, ret);
 }
@@ -204,9 +203,9 @@ static int answer(const struct serve *s, struct http_request *rq, struct form *f
     struct head head;
 
     form->gzip = form->resource->text && http_header(rq, "Range") == NULL &&
-                 http_accepts_gzip(http_header(rq, "Accept-Encoding"));
+                 http_accepts_encoding(http_header(rq, "Accept-Encoding"), "gzip");
     head_fill(&head, form->resource, form->gzip);
-    if (http_etag_matches(http_header(rq, "If-None-Match"), head.etag)) {
+    if (etag_listed(http_header(rq, "If-None-Match"), head.etag)) {
         http_respond(rq, 304, head.fields, NULL, NULL, 0);
         return 0;
     }
