@@ -1,0 +1,53 @@
+#ifndef WEIR_BLOCK_POOL_H
+#define WEIR_BLOCK_POOL_H
+
+#include "io/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The memory of all uploads of a process: one pool of small blocks, bound by UPLOAD_MEMORY. A part that is being filled
+ * is a chain of them, so a client that has sent 100 KiB holds one block, not a part. Thread-safe; a chain belongs to one
+ * thread at a time.
+ *
+ * Half-full parts can't block each other for ever: a block is handed out only if afterwards some open chain could still
+ * be filled to a whole part from what is free. That one gets sent and its blocks come back, which is enough for any
+ * other. */
+
+#define BLOCK_SIZE (128u * 1024)
+
+struct block_pool;
+
+/* `part_bytes`: the largest part; `total_bytes` holds at least four of it, else ERR_INVALID. Memory is taken as it is
+ * needed and then kept for reuse. */
+int block_pool_new(uint64_t total_bytes, uint64_t part_bytes, struct block_pool **ret, struct err *e)
+    __attribute__((warn_unused_result));
+void block_pool_free(struct block_pool *p); /* NULL is fine; every chain is released */
+
+/* Waits until `bytes` are free, at most wait_ms; then ERR_BUSY. They are not set aside. */
+int block_pool_wait(struct block_pool *p, uint64_t bytes, uint64_t wait_ms, struct err *e)
+    __attribute__((warn_unused_result));
+
+struct block_chain {
+    struct block_pool *pool;
+    void **block; /* `count` of them, all but the last full */
+    size_t count, room;
+    uint64_t len; /* bytes held */
+    bool open;    /* may still take blocks */
+    struct block_chain *prev, *next; /* the pool's list of open chains */
+};
+
+/* An empty, open chain; it must not move in memory until it is sealed or released. */
+void block_chain_open(struct block_chain *c, struct block_pool *p);
+/* Appends bytes; at most a largest part in all. ERR_BUSY: no block came free within wait_ms. */
+int block_chain_append(struct block_chain *c, const void *data, size_t len, uint64_t wait_ms, struct err *e)
+    __attribute__((warn_unused_result));
+/* It takes no more: what it holds comes back by itself. Required before it waits for anything but its own sending. */
+void block_chain_seal(struct block_chain *c);
+/* Gives every block back. Repeatable. */
+void block_chain_release(struct block_chain *c);
+/* Its bytes as a body to send; the chain must outlive it unchanged. */
+struct store_body block_chain_body(const struct block_chain *c);
+
+#endif

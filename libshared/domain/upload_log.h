@@ -1,0 +1,26 @@
+#ifndef WEIR_UPLOAD_LOG_H
+#define WEIR_UPLOAD_LOG_H
+
+#include "domain/upload_record.h"
+
+/* The log of an upload in the store: records with rising numbers from 1 on, each created with If-None-Match: *, so that
+ * of any number of writers exactly one makes the next step. Thread-safe. */
+
+/* ERR_STALE: a record of somebody else has that number already. Stop, touch nothing else. */
+int upload_log_append(struct store *s, const char *raw_bucket, const char *video_id, uint64_t seq,
+                      const struct upload_record *record, struct err *e) __attribute__((warn_unused_result));
+
+/* The newest record and its number. ERR_NOT_FOUND: there is no log. */
+int upload_log_newest(struct store *s, const char *raw_bucket, const char *video_id, struct upload_record *ret,
+                      uint64_t *ret_seq, struct err *e) __attribute__((warn_unused_result));
+
+/* Ends the log with a closed record; *ret is what stood before (kind UPLOAD_CLOSED when it was closed already). With
+ * `unless_completing` a log that is completing is left as it is. */
+int upload_log_close(struct store *s, const char *raw_bucket, const char *video_id, bool unless_completing,
+                     struct upload_record *ret, struct err *e) __attribute__((warn_unused_result));
+
+/* Overwrites every record of a closed log with an empty closed one: the keys stay, what they held is gone. */
+int upload_log_empty(struct store *s, const char *raw_bucket, const char *video_id, struct err *e)
+    __attribute__((warn_unused_result));
+
+#endif
