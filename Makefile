@@ -1,7 +1,8 @@
 # Weir. `make help` lists what there is; `make run` starts everything, `make test` proves it.
 #
 # libshared/**/*.c → libweir.a; services/<name>/*.c → weir-<name>; services/worker/transcode/*.c → weir-transcode, the
-# only one that gets libav*. Everything lands in build/$(VARIANT)/; the release binaries in build/bin/.
+# only one that gets libav*. The queue's Lua scripts are built into libweir, the web pages into weir-play. Everything
+# lands in build/$(VARIANT)/, the release binaries in build/bin/.
 
 VERSION ?= 0.1.0
 VARIANT ?= release
@@ -21,7 +22,8 @@ Q := $(if $(V),,@)
 # ---- what is built how
 B := build/$(VARIANT)
 BIN := $(if $(filter release,$(VARIANT)),build/bin,$B/bin)
-GEN := build/gen/queue_scripts.c
+LUA_C := build/gen/queue_scripts.c
+WEB_C := build/gen/web_files.c
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes \
   -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings -Wnull-dereference -Wimplicit-fallthrough
@@ -44,12 +46,13 @@ CHECK = $(shell pkg-config --libs check)
 # ---- what there is
 LUA := $(wildcard libshared/domain/queue/*.lua)
 LUA_LIB := $(wildcard libshared/domain/queue/lib/*.lua)
-SHARED := $(sort $(shell find libshared -name '*.c')) $(if $(LUA),$(GEN))
+SHARED := $(sort $(shell find libshared -name '*.c')) $(if $(LUA),$(LUA_C))
 FOLDER_api := services/api
 FOLDER_worker := services/worker
 FOLDER_play := services/play
 FOLDER_transcode := services/worker/transcode
-GENERATED_play := build/gen/web_files.c
+GENERATED_play := $(WEB_C)
+WEB := $(sort $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null))
 SERVICES := $(foreach s,api worker play transcode,$(if $(wildcard $(FOLDER_$s)/main.c),$s))
 BENCH := $(wildcard bench/*.c)
 UNIT := $(sort $(shell find tests/unit -name 'test_*.c'))
@@ -72,17 +75,19 @@ $B/obj/%.o: %.c Makefile
 	@mkdir -p $(@D) && rm -f $@
 	$Qar rcs $@ $^
 
-$(GEN): scripts/embed-lua $(LUA) $(LUA_LIB)
+$(LUA_C): scripts/embed-lua $(LUA) $(LUA_LIB)
 	@mkdir -p $(@D) && echo "lua  $@"
 	$Qscripts/embed-lua $(LUA) > $@
-$B/obj/$(GEN:.c=.o): CFLAGS += -Wno-overlength-strings
+$(call objects,$(LUA_C)): CFLAGS += -Wno-overlength-strings
 
-# The player page is bundled by esbuild and built into weir-play.
-build/web/.built: $(wildcard web/src/*) web/package-lock.json web/build.mjs
-	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build && touch ../$@
-build/gen/web_files.c: scripts/embed-files build/web/.built
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+build/web/.built: web/node_modules/.package-lock.json $(WEB)
+	cd web && npm run build
+	@touch $@
+$(WEB_C): scripts/embed-files build/web/.built
 	@mkdir -p $(@D) && echo "web  $@"
-	$Qscripts/embed-files web_files build/web build/web/*.* > $@
+	$Qscripts/embed-files web_files build/web $$(find build/web -type f ! -name '.*' | LC_ALL=C sort) > $@
 
 $B/libweir.a: $(call objects,$(SHARED))
 $B/libtest.a: $(call objects,$(UNIT_HELPERS))
@@ -169,7 +174,7 @@ lint: ## warnings of two compilers, clang-tidy, format, layers, bans, settings, 
 	printf '%s\n' $(filter %.c,$(C_FILES)) | \
 	  xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) -I. -Itests/unit -std=c11' tidy
 
-objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(GEN)) $(GENERATED_play))
+objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(LUA_C)) $(GENERATED_play))
 
 format: ## bring every C file into the house format
 	clang-format -i $(C_FILES)
