@@ -38,7 +38,7 @@ END_TEST
 
 START_TEST(ids_do_not_repeat)
 {
-    enum { COUNT = 500 };
+    enum { COUNT = 200 };
     static char ids[COUNT][ID_VIDEO_SIZE], nonces[COUNT][ID_NONCE_SIZE];
 
     for (size_t i = 0; i < COUNT; i++) {

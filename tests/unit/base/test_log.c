@@ -116,7 +116,7 @@ static const struct {
     {"\x1b[31mred", "\\u001b[31mred", "\x1b[31mred"}, /* a terminal must not see it */
     {"\x7f", "\\u007f", "\x7f"},
     {"\xc2\x9b", "\\u009b", "\xc2\x9b"},         /* CSI in one character */
-    {"\xe2\x80\xae", "\\u202e", "\xe2\x80\xae"}, /* right to left from here */
+    {"\xe2\x80\xa8", "\\u2028", "\xe2\x80\xa8"}, /* a line separator */
     {"\xff\xc3", "\\xff\\xc3", "\\xff\\xc3"},    /* no text: the bytes can still be read */
     {"Ж€😀", "Ж€😀", "Ж€😀"},
 };
