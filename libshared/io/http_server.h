@@ -26,22 +26,23 @@ struct http_request;
 typedef int http_handler(struct http_request *rq, void *ctx, struct err *e);
 
 struct http_route {
-    const char *method;  /* "GET" serves HEAD too, without the body; NULL ends the table */
-    const char *path;    /* "/api/v1/videos/{id}/retry"; a last segment "{rest...}" takes the remaining path */
+    const char *method; /* "GET" serves HEAD too, without the body; NULL ends the table */
+    const char *path;   /* "/api/v1/videos/{id}/retry"; a last segment "{rest...}" takes the remaining path */
     http_handler *handler;
-    bool body;           /* takes a request body; others refuse one over 64 KiB */
-    bool always;         /* served by the threads kept free, also when the server is full */
+    bool body;   /* takes a request body; others refuse one over 64 KiB */
+    bool always; /* served by the threads kept free, also when the server is full */
 };
 
 struct http_server_options {
     const char *host;
-    uint16_t port;               /* 0: a free one */
+    uint16_t port; /* 0: a free one */
     const struct http_route *routes;
     void *ctx;                   /* given to every handler */
     unsigned threads;            /* HTTP_THREADS */
     const char *trusted_proxies; /* TRUSTED_PROXIES, "" for none */
     uint64_t idle_timeout_ms;    /* body: no byte for so long → ERR_TIMEOUT; 0: 60000 */
     uint64_t min_rate;           /* body: bytes per second over a minute, below → ERR_TIMEOUT; 0: off */
+    uint64_t min_rate_window_ms; /* that minute; 0: 60000 */
     const char *cors_origin;     /* "*" or NULL: none */
     const char *cors_methods, *cors_headers, *cors_expose; /* comma-separated, NULL: none */
 };
@@ -56,15 +57,15 @@ bool http_stopping(const struct http_request *rq);
 
 /* --- Request. Strings live as long as the request. --- */
 const char *http_method(const struct http_request *rq);
-const char *http_path(const struct http_request *rq);                          /* decoded, without the query */
-const char *http_path_param(const struct http_request *rq, const char *name);  /* decoded; NULL when not in the route */
-const char *http_header(const struct http_request *rq, const char *name);      /* NULL when absent; first of several */
+const char *http_path(const struct http_request *rq);                         /* decoded, without the query */
+const char *http_path_param(const struct http_request *rq, const char *name); /* decoded; NULL when not in the route */
+const char *http_header(const struct http_request *rq, const char *name);     /* NULL when absent; first of several */
 /* Decoded value of a query parameter into `out`; false when absent, malformed or too long. */
 bool http_query(const struct http_request *rq, const char *name, char *out, size_t size);
 /* False when the request has no Content-Length. */
 bool http_content_length(const struct http_request *rq, uint64_t *ret);
-const char *http_peer(const struct http_request *rq);                          /* client address, behind trusted proxies */
-const struct log_ids *http_log_ids(const struct http_request *rq);             /* request id */
+const char *http_peer(const struct http_request *rq);              /* client address, behind trusted proxies */
+const struct log_ids *http_log_ids(const struct http_request *rq); /* request id */
 
 /* Reads up to `size` bytes of the body; *ret_len 0 is its end. The first call sends 100 Continue when the client waits
  * for it. ERR_DISCONNECTED: the client went away before the end. ERR_TIMEOUT: idle or too slow. */

@@ -1,0 +1,299 @@
+#include "http_internal.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <civetweb.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* civetweb accepts connections, gives each a thread of its pool, reads and splits the headers, and keeps connections
+ * alive. Everything is handled in begin_request; nothing of its file server, forms or authentication is ever reached. */
+
+static void set_phase(struct http_worker *w, enum http_phase phase)
+{
+    uint64_t now = clock_mono_ms();
+
+    pthread_mutex_lock(&w->lock);
+    w->phase = phase;
+    w->since_ms = now;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* --- Callbacks --- */
+
+static void *on_thread(const struct mg_context *context, int kind)
+{
+    struct http_server *s = mg_get_user_data(context);
+
+    if (kind != 1)
+        return NULL;
+    return &s->workers[atomic_fetch_add(&s->worker_count, 1)];
+}
+
+static int on_connection(const struct mg_connection *connection, void **ret_data)
+{
+    struct http_worker *w = mg_get_thread_pointer(connection);
+    struct http_server *s = w->server;
+    uint64_t now = clock_mono_ms();
+
+    pthread_mutex_lock(&w->lock);
+    w->phase = PHASE_WAITING;
+    w->is_first = true;
+    w->since_ms = now;
+    w->evicted = 0;
+    w->fd = -1;
+    memcpy(&w->connection, &connection,
+           sizeof connection); /* mg_read wants it without const, this callback has it with */
+    pthread_mutex_unlock(&w->lock);
+
+    unsigned others = atomic_fetch_add(&s->connections, 1);
+    if (others == 0 || others + 1 >= s->max_connections)
+        http_guard_wake(s);
+    *ret_data = NULL;
+    return 0;
+}
+
+static void on_close(const struct mg_connection *connection)
+{
+    struct http_worker *w = mg_get_thread_pointer(connection);
+
+    set_phase(w, PHASE_FREE);
+    atomic_fetch_sub(&w->server->connections, 1);
+}
+
+/* Begins with the request that the worker's connection holds. False when the client is gone. */
+static bool take_request(struct http_worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->phase = PHASE_BUSY;
+    w->since_ms = 0;
+    int fd = http_backend_fd(w);
+    pthread_mutex_unlock(&w->lock);
+    http_request_init(w, w->connection, fd);
+    return fd >= 0;
+}
+
+static int on_request(struct mg_connection *connection)
+{
+    struct http_worker *w = mg_get_thread_pointer(connection);
+    const struct mg_request_info *info = mg_get_request_info(connection);
+    struct http_request *rq = &w->rq;
+
+    if (!take_request(w)) {
+        mg_disable_connection_keep_alive(connection);
+        return 499;
+    }
+    rq->method = info->request_method;
+    rq->raw_path = info->local_uri_raw;
+    rq->query = info->query_string;
+    rq->head = (struct http_head){.version = info->http_version, .headers = rq->headers};
+    for (int i = 0; i < info->num_headers; i++)
+        rq->headers[rq->head.count++] = (struct http_header){.name = info->http_headers[i].name,
+                                                             .value = info->http_headers[i].value};
+    str_copy(rq->peer, sizeof rq->peer, info->remote_addr);
+
+    http_serve(w);
+
+    pthread_mutex_lock(&w->lock);
+    w->is_first = false;
+    pthread_mutex_unlock(&w->lock);
+    set_phase(w, PHASE_WAITING);
+    return rq->status > 0 ? rq->status : 499;
+}
+
+/* What is left of civetweb's own answers: to heads that it can't read. The connection is closed afterwards. */
+static int on_error(struct mg_connection *connection, int status, const char *text)
+{
+    struct http_worker *w = mg_get_thread_pointer(connection);
+    uint64_t now = clock_mono_ms();
+
+    pthread_mutex_lock(&w->lock);
+    bool late = now - w->since_ms + 100 >= HTTP_HEADER_MS;
+    int evicted = w->evicted;
+    pthread_mutex_unlock(&w->lock);
+    if (!take_request(w))
+        return 0;
+
+    (void)text;
+    if (evicted != 0)
+        http_serve_broken(w, evicted, "The headers took too long.");
+    else if (late)
+        http_serve_broken(w, 408, "The headers were not complete in time.");
+    else if (status == 413)
+        http_serve_broken(w, 431, "The headers are larger than 16 KiB.");
+    else if (status == 505)
+        http_serve_broken(w, 505, "This server speaks HTTP/1.1.");
+    else
+        http_serve_broken(w, 400, "The request is not well-formed HTTP/1.1, or its method is not known.");
+    return 0;
+}
+
+static int on_message(const struct mg_connection *connection, const char *text)
+{
+    struct http_server *s = connection == NULL ? NULL : mg_get_user_data(mg_get_context(connection));
+
+    if (s != NULL && s->port == 0)
+        str_copy(s->start_text, sizeof s->start_text, text);
+    else
+        log_debug(NULL, "http back end", "text", text);
+    return 1;
+}
+
+/* --- Start and stop --- */
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+
+static void init_library(void)
+{
+    mg_init_library(MG_FEATURES_DEFAULT);
+}
+
+/* The queues are long so that connections wait, not fail, while all threads are busy for a moment. */
+static struct mg_context *start_context(struct http_server *s)
+{
+    static const struct mg_callbacks callbacks = {
+        .begin_request = on_request,
+        .log_message = on_message,
+        .connection_close = on_close,
+        .http_error = on_error,
+        .init_thread = on_thread,
+        .init_connection = on_connection,
+    };
+    char listen_on[300];
+    struct num_text threads = num_u64(s->options.threads), header_ms = num_u64(HTTP_HEADER_MS),
+                    head_size = num_u64(HTTP_HEAD_SIZE);
+    const char *settings[] = {
+        "listening_ports",
+        listen_on,
+        "num_threads",
+        threads.s,
+        "request_timeout_ms",
+        header_ms.s,
+        "keep_alive_timeout_ms",
+        header_ms.s,
+        "max_request_size",
+        head_size.s,
+        "enable_keep_alive",
+        "yes",
+        "tcp_nodelay",
+        "1",
+        "connection_queue",
+        "1024",
+        "listen_backlog",
+        "1024",
+        "decode_url",
+        "no",
+        NULL,
+    };
+
+    if (!str_format(listen_on, sizeof listen_on, strchr(s->options.host, ':') != NULL ? "[%s]:%u" : "%s:%u",
+                    s->options.host, (unsigned)s->options.port))
+        return NULL;
+    return mg_start(&callbacks, s, settings);
+}
+
+static int open_descriptors(struct http_server *s, struct err *e)
+{
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return err_set(e, ERR_TEMPORARY, "socketpair: %s", strerror(errno));
+    close(ends[1]);
+    s->eof_fd = ends[0];
+    if (pipe2(s->quiet, O_CLOEXEC) != 0)
+        return err_set(e, ERR_TEMPORARY, "pipe: %s", strerror(errno));
+    return 0;
+}
+
+int http_backend_start(struct http_server *s, struct err *e)
+{
+    struct mg_server_port port;
+    int r = open_descriptors(s, e);
+
+    if (r != 0)
+        return r;
+    pthread_once(&library_once, init_library);
+    s->backend = start_context(s);
+    if (s->backend == NULL)
+        return err_set(e, ERR_TEMPORARY, "can't listen on %s port %u: %s", s->options.host, (unsigned)s->options.port,
+                       *s->start_text == '\0' ? "the HTTP server did not start" : s->start_text);
+    if (mg_get_server_ports(s->backend, 1, &port) != 1)
+        return err_set(e, ERR_BUG, "the HTTP server does not know its port");
+    s->port = (uint16_t)port.port;
+    return 0;
+}
+
+/* civetweb can't stop listening without ending every request. So its listening socket is shut down and a pipe that says
+ * nothing takes the descriptor's place. */
+void http_backend_stop_accepting(struct http_server *s)
+{
+    int fd = http_socket_find_listener(s->port);
+
+    if (fd < 0)
+        return;
+    shutdown(fd, SHUT_RDWR);
+    dup3(s->quiet[0], fd, O_CLOEXEC);
+}
+
+void http_backend_stop(struct http_server *s)
+{
+    if (s->backend != NULL) {
+        ssize_t ignored = write(s->quiet[1], "", 1); /* wakes the accepting thread */
+        (void)ignored;
+        mg_stop(s->backend);
+        s->backend = NULL;
+    }
+    int fds[] = {s->eof_fd, s->quiet[0], s->quiet[1]};
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+/* --- Connections --- */
+
+int http_backend_fd(struct http_worker *w)
+{
+    if (w->fd < 0) {
+        const struct mg_request_info *info = mg_get_request_info(w->connection);
+        if (info != NULL)
+            w->fd = http_socket_find(w->server->port, info->remote_addr, (uint16_t)info->remote_port);
+    }
+    return w->fd;
+}
+
+bool http_backend_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE])
+{
+    const struct mg_request_info *info = mg_get_request_info(w->connection);
+
+    return info != NULL && str_copy(out, HTTP_ADDRESS_SIZE, info->remote_addr);
+}
+
+/* civetweb does not tell how much of the body it has read with the headers, and mg_read waits for everything it is asked
+ * for. For one call the connection's descriptor is a socket at its end: mg_read returns what is buffered and no more. */
+int64_t http_backend_read_ahead(struct http_request *rq, void *data, size_t size)
+{
+    int saved = fcntl(rq->fd, F_DUPFD_CLOEXEC, 0);
+
+    if (saved < 0)
+        return -1;
+    dup3(rq->server->eof_fd, rq->fd, O_CLOEXEC);
+    int n = mg_read(rq->connection, data, size);
+    dup3(saved, rq->fd, O_CLOEXEC);
+    close(saved);
+    return n < 0 ? 0 : n; /* at its end and nothing buffered: -1 */
+}
+
+int64_t http_backend_read(struct http_request *rq, void *data, size_t size)
+{
+    return mg_read(rq->connection, data, size);
+}
+
+void http_backend_close(struct http_request *rq)
+{
+    mg_disable_connection_keep_alive(rq->connection);
+}

@@ -1,0 +1,272 @@
+#include "http_internal.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MAX_LINGERING 256
+#define LINGER_MS 5000       /* whatever comes */
+#define LINGER_QUIET_MS 2000 /* when nothing comes */
+#define LINGER_BYTES (64 * 1024 * 1024)
+#define MAX_WAITING_OF_PEER 8
+#define PEER_WAIT_MS 1000  /* a burst of new connections is no attack: only those count that have waited */
+#define SCARCE_WAIT_MS 200 /* the same when threads are scarce */
+#define TICK_MS 500
+#define SCARCE_TICK_MS 50
+
+struct lingering {
+    int fd;
+    uint64_t end_ms, quiet_ms, left;
+};
+
+struct http_guard {
+    struct http_server *server;
+    pthread_t thread;
+    int wake_fd;
+    _Atomic bool ending;
+
+    pthread_mutex_t lock; /* for the list */
+    struct lingering list[MAX_LINGERING];
+    size_t count;
+};
+
+/* --- Lingering connections --- */
+
+void http_guard_linger(struct http_server *s, int fd)
+{
+    struct http_guard *g = s->guard;
+    uint64_t now_ms = clock_mono_ms();
+
+    shutdown(fd, SHUT_WR);
+    pthread_mutex_lock(&g->lock);
+    int copy = g->count < MAX_LINGERING ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (copy >= 0)
+        g->list[g->count++] = (struct lingering){
+            .fd = copy, .end_ms = now_ms + LINGER_MS, .quiet_ms = now_ms + LINGER_QUIET_MS, .left = LINGER_BYTES};
+    pthread_mutex_unlock(&g->lock);
+    if (copy >= 0)
+        http_guard_wake(s);
+}
+
+/* Reads and forgets. False when the connection has ended or was given enough time. */
+static bool keeps_lingering(struct lingering *l, uint64_t now_ms)
+{
+    char scrap[16 * 1024];
+    ssize_t n = recv(l->fd, scrap, sizeof scrap, MSG_DONTWAIT);
+
+    if (n > 0) {
+        l->quiet_ms = now_ms + LINGER_QUIET_MS;
+        l->left -= (uint64_t)n < l->left ? (uint64_t)n : l->left;
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        return false;
+    return l->left > 0 && now_ms < l->end_ms && now_ms < l->quiet_ms;
+}
+
+static void read_lingering(struct http_guard *g)
+{
+    uint64_t now_ms = clock_mono_ms();
+
+    pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->count;) {
+        if (keeps_lingering(&g->list[i], now_ms)) {
+            i++;
+            continue;
+        }
+        close(g->list[i].fd);
+        g->list[i] = g->list[--g->count];
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* --- Waiting connections --- */
+
+struct waiting {
+    struct http_worker *worker;
+    uint64_t since_ms;
+    bool is_first, is_trusted;
+    char peer[HTTP_ADDRESS_SIZE];
+};
+
+/* Everything that holds a thread without a request, oldest first. */
+static int older_first(const void *a, const void *b)
+{
+    const struct waiting *one = a, *other = b;
+
+    return (one->since_ms > other->since_ms) - (one->since_ms < other->since_ms);
+}
+
+static size_t list_waiting(struct http_server *s, struct waiting *list)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < s->options.threads; i++) {
+        struct http_worker *w = &s->workers[i];
+        pthread_mutex_lock(&w->lock);
+        if (w->phase == PHASE_WAITING && w->evicted == 0 && http_backend_peer(w, list[n].peer)) {
+            list[n].worker = w;
+            list[n].since_ms = w->since_ms;
+            list[n].is_first = w->is_first;
+            list[n].is_trusted = http_networks_hold(&s->trusted, list[n].peer);
+            n++;
+        }
+        pthread_mutex_unlock(&w->lock);
+    }
+    qsort(list, n, sizeof *list, older_first);
+    return n;
+}
+
+/* The thread that waits for this connection's bytes learns that there are none; it can still answer. */
+static void evict(const struct waiting *victim, int status)
+{
+    struct http_worker *w = victim->worker;
+
+    pthread_mutex_lock(&w->lock);
+    if (w->phase == PHASE_WAITING && w->since_ms == victim->since_ms) {
+        int fd = http_backend_fd(w);
+        w->evicted = status;
+        if (fd >= 0)
+            shutdown(fd, SHUT_RD);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+static size_t count_peer(const struct waiting *list, size_t n, const char *peer, uint64_t now_ms)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += list[i].is_first && now_ms - list[i].since_ms >= PEER_WAIT_MS && strcmp(list[i].peer, peer) == 0;
+    return count;
+}
+
+/* 0, or the status with which a connection has to go. `n` are those not older than it. */
+static int judge(const struct http_server *s, const struct waiting *list, size_t n, unsigned excess, uint64_t now_ms)
+{
+    uint64_t waited_ms = now_ms - list->since_ms;
+
+    if (s->stopping)
+        return 503;
+    if (waited_ms >= HTTP_HEADER_MS)
+        return 408;
+    if (excess > 0 && waited_ms >= SCARCE_WAIT_MS && !(list->is_first && list->is_trusted))
+        return 503;
+    if (list->is_first && !list->is_trusted && waited_ms >= PEER_WAIT_MS &&
+        count_peer(list, n, list->peer, now_ms) > MAX_WAITING_OF_PEER)
+        return 408;
+    return 0;
+}
+
+static void look_at_waiting(struct http_server *s, struct waiting *list)
+{
+    size_t n = list_waiting(s, list);
+    uint64_t now_ms = clock_mono_ms();
+    unsigned connections = s->connections;
+    unsigned excess = connections > s->max_connections ? connections - s->max_connections : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int status = judge(s, list + i, n - i, excess, now_ms);
+        if (status == 0)
+            continue;
+        evict(list + i, status);
+        excess -= excess > 0;
+    }
+}
+
+/* --- The thread --- */
+
+static int tick_ms(const struct http_server *s)
+{
+    if (s->connections == 0)
+        return -1;
+    return s->stopping || s->connections >= s->max_connections ? SCARCE_TICK_MS : TICK_MS;
+}
+
+static void wait_for_news(struct http_guard *g)
+{
+    struct pollfd list[MAX_LINGERING + 1] = {{.fd = g->wake_fd, .events = POLLIN}};
+    uint64_t wakes;
+    size_t n = 1;
+
+    pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->count; i++)
+        list[n++] = (struct pollfd){.fd = g->list[i].fd, .events = POLLIN};
+    pthread_mutex_unlock(&g->lock);
+
+    int timeout_ms = tick_ms(g->server);
+    if (n > 1 && timeout_ms < 0)
+        timeout_ms = TICK_MS;
+    if (poll(list, n, timeout_ms) > 0 && list[0].revents != 0) {
+        ssize_t ignored = read(g->wake_fd, &wakes, sizeof wakes);
+        (void)ignored;
+    }
+}
+
+static void *guard_thread(void *arg)
+{
+    struct http_guard *g = arg;
+    struct waiting *list = mem_calloc(g->server->options.threads, sizeof *list);
+
+    while (!g->ending) {
+        wait_for_news(g);
+        read_lingering(g);
+        if (list != NULL)
+            look_at_waiting(g->server, list);
+    }
+    mem_free(list);
+    return NULL;
+}
+
+void http_guard_wake(struct http_server *s)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(s->guard->wake_fd, &one, sizeof one);
+
+    (void)ignored;
+}
+
+int http_guard_start(struct http_server *s, struct err *e)
+{
+    struct http_guard *g = mem_zalloc(sizeof *g);
+
+    if (g == NULL)
+        return err_set(e, ERR_TEMPORARY, "no memory for an HTTP server");
+    g->server = s;
+    g->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&g->lock, NULL);
+    s->guard = g;
+    if (g->wake_fd < 0 || pthread_create(&g->thread, NULL, guard_thread, g) != 0) {
+        s->guard = NULL;
+        pthread_mutex_destroy(&g->lock);
+        if (g->wake_fd >= 0)
+            close(g->wake_fd);
+        mem_free(g);
+        return err_set(e, ERR_TEMPORARY, "can't start a thread for the HTTP server");
+    }
+    return 0;
+}
+
+void http_guard_stop(struct http_server *s)
+{
+    struct http_guard *g = s->guard;
+
+    if (g == NULL)
+        return;
+    g->ending = true;
+    http_guard_wake(s);
+    pthread_join(g->thread, NULL);
+    for (size_t i = 0; i < g->count; i++)
+        close(g->list[i].fd);
+    pthread_mutex_destroy(&g->lock);
+    close(g->wake_fd);
+    mem_free(g);
+    s->guard = NULL;
+}

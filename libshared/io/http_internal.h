@@ -1,0 +1,154 @@
+#ifndef WEIR_HTTP_INTERNAL_H
+#define WEIR_HTTP_INTERNAL_H
+
+#include "http_server.h"
+#include "proto/http_address.h"
+#include "proto/http_request.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+/* What the files of the HTTP server share: http_server.c (routes, limits, requests), http_body.c and http_answer.c (bytes
+ * in and out), http_guard.c (waiting and lingering connections), http_socket.c (descriptors) and http_civetweb.c, the only
+ * one that knows the back end. */
+
+#define HTTP_HEAD_SIZE (16 * 1024)  /* a request's header block */
+#define HTTP_ANSWER_SIZE (8 * 1024) /* an answer's header block */
+#define HTTP_HEADER_MS 10000        /* headers must be complete */
+#define HTTP_STALL_MS 30000         /* a client that takes nothing of an answer for so long is gone */
+#define HTTP_DRAIN_MAX (64 * 1024)  /* unread body that is read to keep the connection */
+#define HTTP_DRAIN_MS 1000
+#define HTTP_METHOD_SIZE 16
+#define HTTP_ID_SIZE 65
+
+enum http_answer_state { ANSWER_NONE, ANSWER_STREAMING, ANSWER_DONE };
+
+struct http_request {
+    struct http_server *server;
+    void *connection; /* the back end's */
+    int fd;
+
+    const struct http_route *route;        /* NULL until it is found */
+    const char *method, *raw_path, *query; /* query NULL when there is none */
+    struct http_head head;
+    struct http_framing framing;
+    struct log_ids ids;
+    uint64_t start_us;
+
+    /* Body */
+    uint64_t body_left; /* bytes that the client still owes */
+    bool ahead_done;    /* what the back end had read with the headers was handed out */
+    bool continue_sent;
+    bool counted;                            /* among the server's `bodies` */
+    uint64_t window_bytes, window_waited_ms; /* since the minimum rate was looked at */
+
+    /* Answer */
+    enum http_answer_state answer;
+    int status;
+    bool is_head, close, linger, broken, chunked;
+    uint64_t answer_left; /* of a streamed answer whose length is known */
+    uint64_t sent;        /* bytes of body */
+    size_t out_len;       /* of `out`, not sent yet */
+    bool out_full;
+
+    /* Never cleared, only written before they are read: a request costs what it uses. */
+    char id[HTTP_ID_SIZE];
+    char peer[HTTP_ADDRESS_SIZE];
+    char path[HTTP_PATH_SIZE];
+    struct http_header headers[HTTP_MAX_HEADERS + 1];
+    struct http_match match;
+    char out[HTTP_ANSWER_SIZE];
+};
+
+enum http_phase {
+    PHASE_FREE,
+    PHASE_WAITING, /* for the first headers of a connection, or idle between two requests */
+    PHASE_BUSY,
+};
+
+/* One thread of the pool with the connection that it serves at the moment. */
+struct http_worker {
+    struct http_server *server;
+    pthread_mutex_t
+        lock; /* for the members below, which the guard looks at; the descriptor is closed only in PHASE_FREE */
+    enum http_phase phase;
+    bool is_first;     /* no request was served on this connection yet */
+    uint64_t since_ms; /* in this phase */
+    int evicted;       /* status for a connection that the guard cut off, or 0 */
+    void *connection;
+    int fd; /* -1 until it is looked for */
+
+    uint64_t date_s; /* what date_text says; the worker's own */
+    char date_text[32];
+    struct http_request rq;
+};
+
+struct http_server {
+    struct http_server_options options;
+    struct http_networks trusted;
+    void *backend;
+    uint16_t port;
+    int eof_fd;           /* a socket at its end */
+    int quiet[2];         /* a pipe that stands in for the listening socket while stopping */
+    char start_text[256]; /* why the back end could not start */
+
+    struct http_worker *workers;
+    _Atomic unsigned worker_count; /* those that have begun */
+    unsigned max_bodies, max_requests, max_connections;
+    _Atomic unsigned connections, requests, bodies;
+    _Atomic bool stopping;
+
+    struct http_guard *guard;
+};
+
+/* --- http_server.c, called by the back end --- */
+/* Serves the request whose method, raw_path, query, head and peer are filled in. */
+void http_serve(struct http_worker *w);
+/* Answers what could not be read as a request: 400, 408, 431, 505, or 503 with Retry-After. */
+void http_serve_broken(struct http_worker *w, int status, const char *detail);
+void http_request_init(struct http_worker *w, void *connection, int fd);
+
+/* --- http_civetweb.c --- */
+int http_backend_start(struct http_server *s, struct err *e) __attribute__((warn_unused_result));
+void http_backend_stop_accepting(struct http_server *s);
+void http_backend_stop(struct http_server *s);
+/* The descriptor of the worker's connection, -1 when it is gone. Call with the worker's lock held. */
+int http_backend_fd(struct http_worker *w);
+/* The peer's address of a waiting connection; false when it isn't known yet. Call with the worker's lock held. */
+bool http_backend_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE]);
+/* Bytes of the body that came with the headers, less than `size` when that was all of them; negative on failure. */
+int64_t http_backend_read_ahead(struct http_request *rq, void *data, size_t size);
+/* `size` bytes that are known to have arrived; fewer when the connection broke. */
+int64_t http_backend_read(struct http_request *rq, void *data, size_t size);
+/* The connection ends with this request. */
+void http_backend_close(struct http_request *rq);
+
+/* --- http_body.c --- */
+/* Reads what is left of a small body, so that the connection can go on. False when it did not come in time. */
+bool http_drain(struct http_request *rq);
+
+/* --- http_answer.c --- */
+/* Whether the connection has to be closed after an answer given now. */
+bool http_must_close(const struct http_request *rq);
+
+/* --- http_guard.c --- */
+/* One thread that looks after connections nobody serves: it cuts off those that hold a thread while they only wait
+ * (headers late; more than 8 of one peer; the oldest ones when threads get scarce), and reads what clients still send
+ * after an early answer, so that they can read it. */
+int http_guard_start(struct http_server *s, struct err *e) __attribute__((warn_unused_result));
+void http_guard_stop(struct http_server *s);
+void http_guard_wake(struct http_server *s);
+/* Takes the descriptor (a duplicate): reads and forgets for a while, then closes it. */
+void http_guard_linger(struct http_server *s, int fd);
+
+/* --- http_socket.c --- */
+/* The descriptor of this process that is the accepted connection between our port and that peer; -1 when there is none. */
+int http_socket_find(uint16_t local_port, const char *peer, uint16_t peer_port);
+int http_socket_find_listener(uint16_t local_port);
+/* Sends everything; false when the client is gone or takes nothing for stall_ms. */
+bool http_socket_send(int fd, struct iovec *parts, size_t count, int stall_ms);
+/* Bytes that can be read at once. */
+size_t http_socket_available(int fd);
+
+#endif

@@ -1,0 +1,129 @@
+#include "http_internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#define MAX_FD 65536
+
+/* The back end keeps its descriptors to itself, so they are found by what they are connected to. Descriptors are given
+ * out lowest first: the loop is short, and it runs once per connection. */
+static int highest_fd(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > MAX_FD)
+        return MAX_FD;
+    return (int)limit.rlim_cur;
+}
+
+/* Address as text and port of one end; false for what is no TCP socket. */
+static bool describe(const struct sockaddr_storage *end, uint16_t *ret_port, char text[HTTP_ADDRESS_SIZE])
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    if (end->ss_family == AF_INET) {
+        memcpy(&v4, end, sizeof v4);
+        *ret_port = ntohs(v4.sin_port);
+        return text == NULL || inet_ntop(AF_INET, &v4.sin_addr, text, HTTP_ADDRESS_SIZE) != NULL;
+    }
+    if (end->ss_family == AF_INET6) {
+        memcpy(&v6, end, sizeof v6);
+        *ret_port = ntohs(v6.sin6_port);
+        return text == NULL || inet_ntop(AF_INET6, &v6.sin6_addr, text, HTTP_ADDRESS_SIZE) != NULL;
+    }
+    return false;
+}
+
+static bool has_peer(int fd, const char *peer, uint16_t peer_port)
+{
+    struct sockaddr_storage end = {0};
+    socklen_t len = sizeof end;
+    char text[HTTP_ADDRESS_SIZE];
+    uint16_t port;
+
+    return getpeername(fd, (struct sockaddr *)&end, &len) == 0 && describe(&end, &port, NULL) && port == peer_port &&
+           describe(&end, &port, text) && strcmp(text, peer) == 0;
+}
+
+static bool has_local_port(int fd, uint16_t wanted)
+{
+    struct sockaddr_storage end = {0};
+    socklen_t len = sizeof end;
+    uint16_t port;
+
+    return getsockname(fd, (struct sockaddr *)&end, &len) == 0 && describe(&end, &port, NULL) && port == wanted;
+}
+
+int http_socket_find(uint16_t local_port, const char *peer, uint16_t peer_port)
+{
+    for (int fd = 0, last = highest_fd(); fd < last; fd++)
+        if (has_peer(fd, peer, peer_port) && has_local_port(fd, local_port))
+            return fd;
+    return -1;
+}
+
+int http_socket_find_listener(uint16_t local_port)
+{
+    int listens;
+    socklen_t len;
+
+    for (int fd = 0, last = highest_fd(); fd < last; fd++) {
+        len = sizeof listens;
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 &&
+            has_local_port(fd, local_port))
+            return fd;
+    }
+    return -1;
+}
+
+static bool wait_writable(int fd, int stall_ms)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+    int n;
+
+    while ((n = poll(&pollfd, 1, stall_ms)) < 0 && errno == EINTR)
+        ;
+    return n > 0;
+}
+
+/* Takes `sent` bytes off the front. */
+static void advance(struct iovec **parts, size_t *count, size_t sent)
+{
+    while (*count > 0 && sent >= (*parts)->iov_len) {
+        sent -= (*parts)->iov_len;
+        ++*parts;
+        --*count;
+    }
+    if (*count > 0) {
+        (*parts)->iov_base = (char *)(*parts)->iov_base + sent;
+        (*parts)->iov_len -= sent;
+    }
+}
+
+bool http_socket_send(int fd, struct iovec *parts, size_t count, int stall_ms)
+{
+    advance(&parts, &count, 0); /* empty ones */
+    while (count > 0) {
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0)
+            advance(&parts, &count, (size_t)sent);
+        else if (errno == EAGAIN ? !wait_writable(fd, stall_ms) : errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
+size_t http_socket_available(int fd)
+{
+    int n;
+
+    return ioctl(fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
