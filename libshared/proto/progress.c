@@ -9,12 +9,12 @@
 
 #define NUMBER_MAX 1e9 /* no rate is that high; keeps texts short */
 
-void progress_init(struct progress_parser *p, const struct progress_calls *calls, void *ctx)
+void progress_parser_init(struct progress_parser *p, const struct progress_calls *calls, void *ctx)
 {
     *p = (struct progress_parser){.calls = calls, .ctx = ctx};
 }
 
-static int bad_value(const char *key, const char *value, struct err *e)
+static int bad_word(const char *key, const char *value, struct err *e)
 {
     char shown[64];
 
@@ -51,7 +51,7 @@ static int take_block_end(struct progress_parser *p, const char *value, struct e
     bool end = strcmp(value, "end") == 0;
 
     if (!end && strcmp(value, "continue") != 0)
-        return bad_value("progress", value, e);
+        return bad_word("progress", value, e);
     p->block.end = end;
     return p->calls->block == NULL ? 0 : p->calls->block(p->ctx, &p->block, e);
 }
@@ -66,7 +66,7 @@ static int take_error(struct progress_parser *p, const char *value, struct err *
     bool permanent = strcmp(value, "permanent") == 0;
 
     if (!permanent && strcmp(value, "temporary") != 0)
-        return bad_value("error", value, e);
+        return bad_word("error", value, e);
     p->failing = true;
     p->permanent = permanent;
     return 0;
@@ -86,26 +86,38 @@ static int take_message(struct progress_parser *p, const char *value, struct err
 
 static const struct {
     const char *key;
-    size_t u64, decimal; /* where in struct progress_block the number goes, or NOWHERE */
-    int (*take)(struct progress_parser *p, const char *value, struct err *e);
+    int (*take)(struct progress_parser *p, const char *value, struct err *e); /* NULL: a number of the block */
+    size_t number;                                                            /* where it goes */
+    bool decimal;
 } keys[] = {
-#define NOWHERE SIZE_MAX
-    {"out_time_us", offsetof(struct progress_block, out_time_us), NOWHERE, NULL},
-    {"duration_us", offsetof(struct progress_block, duration_us), NOWHERE, NULL},
-    {"frame", offsetof(struct progress_block, frame), NOWHERE, NULL},
-    {"fps", NOWHERE, offsetof(struct progress_block, fps), NULL},
-    {"speed", NOWHERE, offsetof(struct progress_block, speed), NULL},
-    {"progress", NOWHERE, NOWHERE, take_block_end},
-    {"file", NOWHERE, NOWHERE, take_file},
-    {"error", NOWHERE, NOWHERE, take_error},
-    {"message", NOWHERE, NOWHERE, take_message},
+    {"out_time_us", NULL, offsetof(struct progress_block, out_time_us), false},
+    {"duration_us", NULL, offsetof(struct progress_block, duration_us), false},
+    {"frame", NULL, offsetof(struct progress_block, frame), false},
+    {"fps", NULL, offsetof(struct progress_block, fps), true},
+    {"speed", NULL, offsetof(struct progress_block, speed), true},
+    {"progress", take_block_end, 0, false},
+    {"file", take_file, 0, false},
+    {"error", take_error, 0, false},
+    {"message", take_message, 0, false},
 };
+
+static void take_number(struct progress_block *block, size_t at, bool is_decimal, const char *value)
+{
+    double decimal = 0;
+    uint64_t n = 0;
+
+    if (is_decimal) {
+        (void)parse_decimal(value, &decimal);
+        memcpy((char *)block + at, &decimal, sizeof decimal);
+    } else {
+        (void)str_to_u64(value, &n);
+        memcpy((char *)block + at, &n, sizeof n);
+    }
+}
 
 static int take_line(struct progress_parser *p, struct err *e)
 {
     char *value = strchr(p->line, '=');
-    double decimal;
-    uint64_t n;
 
     if (value == NULL)
         return err_set(e, ERR_INVALID, "progress: a line without \"=\"");
@@ -115,19 +127,13 @@ static int take_line(struct progress_parser *p, struct err *e)
             continue;
         if (keys[i].take != NULL)
             return keys[i].take(p, value, e);
-        char *block = (char *)&p->block;
-        if (keys[i].u64 != NOWHERE && str_to_u64(value, &n))
-            memcpy(block + keys[i].u64, &n, sizeof n);
-        else if (keys[i].decimal != NOWHERE && parse_decimal(value, &decimal))
-            memcpy(block + keys[i].decimal, &decimal, sizeof decimal);
-        else
-            return bad_value(keys[i].key, value, e);
+        take_number(&p->block, keys[i].number, keys[i].decimal, value);
         return 0;
     }
     return 0;
 }
 
-int progress_feed(struct progress_parser *p, const void *data, size_t len, struct err *e)
+int progress_parser_feed(struct progress_parser *p, const void *data, size_t len, struct err *e)
 {
     const char *bytes = data;
 

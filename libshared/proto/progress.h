@@ -9,7 +9,8 @@
 
 /* What the transcoding child prints on its progress pipe (services/worker/wire.h): a push parser of `key=value` lines,
  * bytes in, in pieces of any size. The child works on hostile media, so nothing it says is trusted: lines are bounded,
- * numbers finite, texts repaired to UTF-8. Keys that are not known are skipped. Pure. */
+ * numbers finite, texts repaired to UTF-8. Keys that are not known are skipped; a value that is no number, or below zero,
+ * counts as not known. Pure. */
 
 #define PROGRESS_LINE_MAX 512 /* bytes of a line without its end */
 #define PROGRESS_MESSAGE_SIZE 401
@@ -37,10 +38,10 @@ struct progress_parser {
     char line[PROGRESS_LINE_MAX + 1];
 };
 
-void progress_init(struct progress_parser *p, const struct progress_calls *calls, void *ctx);
+void progress_parser_init(struct progress_parser *p, const struct progress_calls *calls, void *ctx);
 
-/* ERR_INVALID: a line without "=", with a NUL byte, or too long; a value that its key does not allow. */
-int progress_feed(struct progress_parser *p, const void *data, size_t len, struct err *e)
+/* ERR_INVALID: a line without "=", with a NUL byte, or too long; a word that its key does not allow. */
+int progress_parser_feed(struct progress_parser *p, const void *data, size_t len, struct err *e)
     __attribute__((warn_unused_result));
 
 /* How far a block is. Percent lies in 0 … 100, 0 when the duration is not known; eta_s is -1 when it can't be told. */

@@ -1,0 +1,35 @@
+#ifndef WEIR_JOB_H
+#define WEIR_JOB_H
+
+#include "assets.h"
+#include "base/log.h"
+#include "control.h"
+#include "domain/layout.h"
+#include "scratch.h"
+#include "worker.h"
+
+/* One claimed job, from the claim to its end. */
+
+struct job {
+    const struct worker *worker;
+    struct queue_job claim; /* owned */
+    struct control control; /* what other threads use; the rest is the slot's */
+    struct log_ids ids;
+    char version[LAYOUT_VERSION_SIZE]; /* where its output goes */
+
+    bool has_scratch;
+    struct scratch scratch;
+    struct assets *assets;
+    bool uploaded;      /* something may stand below that version */
+    bool permanent;     /* the failure is the input's */
+    const char *result; /* how it ended, for log and metrics; NULL while it runs */
+};
+
+/* Takes over what `claim` owns, also on failure. */
+int job_open(struct job *job, const struct worker *worker, struct queue_job *claim, struct err *e)
+    __attribute__((warn_unused_result));
+/* Runs the steps and ends the job in the queue. All that can be said is in the log and the metrics. */
+void job_run(struct job *job);
+void job_close(struct job *job);
+
+#endif
