@@ -11,13 +11,12 @@ struct queue {
 };
 
 /* Made from queue/<name>.lua at build. */
-#define QUEUE_SCRIPTS(X)                                                                                               \
-    X(ack)                                                                                                             \
-    X(admit) X(admit_renew) X(cancel) X(claim) X(counts) X(delete_begin) X(delete_end) X(enqueue) X(fail)              \
-        X(finishing_add) X(finishing_list) X(heartbeat) X(reconciler_lease) X(reconciler_release) X(release)           \
-            X(restore) X(scan) X(settle) X(video_forget) X(video_get) X(video_list) X(video_put)
-#define QUEUE_SCRIPT_DECLARE(name) extern const struct redis_script queue_script_##name;
-QUEUE_SCRIPTS(QUEUE_SCRIPT_DECLARE)
+extern const struct redis_script queue_script_ack, queue_script_admit, queue_script_admit_renew, queue_script_cancel,
+    queue_script_claim, queue_script_counts, queue_script_delete_begin, queue_script_delete_end, queue_script_enqueue,
+    queue_script_fail, queue_script_finishing_add, queue_script_finishing_list, queue_script_heartbeat,
+    queue_script_reconciler_lease, queue_script_reconciler_release, queue_script_release, queue_script_restore,
+    queue_script_scan, queue_script_settle, queue_script_video_forget, queue_script_video_get, queue_script_video_list,
+    queue_script_video_put;
 
 #define QUEUE_PREFIX "{weir}:" /* of every key */
 

@@ -36,7 +36,7 @@ struct queue_digest {
 struct queue_digest queue_digest(void);
 #define assert_unchanged(before) ck_assert_str_eq((before).text, queue_digest().text)
 
-/* Videos v_…1, v_…2, … */
+/* Videos v_…1, v_…2, … below 256. */
 const char *video(unsigned n);
 const char *job_key(unsigned n, unsigned generation);
 const char *video_key(unsigned n);
