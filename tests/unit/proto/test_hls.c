@@ -79,9 +79,12 @@ static const struct hls_variant variant = {
 
 START_TEST(master_playlist_is_complete)
 {
-    const struct hls_audio audio = {
-        .group = "aac128", .name = "Eng\"\nlish", .language = "en", .uri = "audio/128/index.m3u8", .channels = 2,
-        .is_default = true};
+    const struct hls_audio audio = {.group = "aac128",
+                                    .name = "Eng\"\nlish",
+                                    .language = "en",
+                                    .uri = "audio/128/index.m3u8",
+                                    .channels = 2,
+                                    .is_default = true};
     BUF_AUTO struct buf out;
 
     buf_init(&out, 4096);
