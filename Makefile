@@ -58,7 +58,7 @@ BENCH := $(wildcard bench/*.c)
 UNIT := $(sort $(shell find tests/unit -name 'test_*.c'))
 UNIT_HELPERS := $(sort $(shell find tests/unit -name '*.c' ! -name 'test_*.c'))
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-C_FILES := $(sort $(shell find libshared services bench tests \( -name node_modules \) -prune -o -name '*.[ch]' -print))
+C_FILES := $(sort $(shell find libshared services bench tests \( -name node_modules \) -prune -o -name '*.[ch]' -print 2>/dev/null))
 SHELL_FILES := $(shell grep -lsE '^\#!.*\b(ba)?sh\b' scripts/* .ci/* bench/* infra/* infra/*/* tests/* tests/*/*)
 
 PROGRAMS := $(SERVICES:%=$(BIN)/weir-%) $(if $(BENCH),$(BIN)/weir-bench)
