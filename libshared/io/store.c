@@ -398,7 +398,7 @@ static int upload_begin(struct call *c, const char *upload_id, struct err *e)
     if (r != 0)
         return r;
     size_t len = strnlen(upload_id, STORE_UPLOAD_ID_SIZE);
-    if (len == 0 || len == STORE_UPLOAD_ID_SIZE || !text_valid(upload_id, len))
+    if (len == 0 || len == STORE_UPLOAD_ID_SIZE || !text_valid(upload_id, len) || strchr(upload_id, '/') != NULL)
         return err_set(c->e, ERR_NOT_FOUND, "no such upload");
     return 0;
 }
