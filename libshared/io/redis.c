@@ -417,8 +417,10 @@ int redis_script(struct redis *r, const struct redis_script *script, size_t keys
     words[0] = "EVALSHA";
     words[1] = sha;
     words[2] = key_count.s;
-    memcpy(words + 3, key, keys * sizeof *words);
-    memcpy(words + 3 + keys, arg, args * sizeof *words);
+    for (size_t i = 0; i < keys; i++)
+        words[3 + i] = key[i];
+    for (size_t i = 0; i < args; i++)
+        words[3 + keys + i] = arg[i];
 
     result = command(r, 0, 3 + keys + args, words, NULL, ret, &noscript, e);
     if (noscript) { /* restarted, or SCRIPT FLUSH: EVAL runs it and makes it known again */
