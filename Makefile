@@ -24,6 +24,7 @@ B := build/$(VARIANT)
 BIN := $(if $(filter release,$(VARIANT)),build/bin,$B/bin)
 LUA_C := build/gen/queue_scripts.c
 WEB_C := build/gen/web_files.c
+API_C := build/gen/api_files.c
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes \
   -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings -Wnull-dereference -Wimplicit-fallthrough
@@ -52,6 +53,7 @@ FOLDER_worker := services/worker
 FOLDER_play := services/play
 FOLDER_transcode := services/worker/transcode
 GENERATED_play := $(WEB_C)
+GENERATED_api := $(API_C)
 WEB := $(sort $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null))
 SERVICES := $(foreach s,api worker play transcode,$(if $(wildcard $(FOLDER_$s)/main.c),$s))
 BENCH := $(wildcard bench/*.c)
@@ -88,6 +90,9 @@ build/web/.built: web/node_modules/.package-lock.json $(WEB)
 $(WEB_C): scripts/embed-files build/web/.built
 	@mkdir -p $(@D) && echo "web  $@"
 	$Qscripts/embed-files web_files build/web $$(find build/web -type f ! -name '.*' | LC_ALL=C sort) > $@
+$(API_C): scripts/embed-files services/api/openapi.json
+	@mkdir -p $(@D) && echo "api  $@"
+	$Qscripts/embed-files api_files services/api services/api/openapi.json > $@
 
 $B/libweir.a: $(call objects,$(SHARED))
 $B/libtest.a: $(call objects,$(UNIT_HELPERS))

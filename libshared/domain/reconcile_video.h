@@ -1,0 +1,18 @@
+#ifndef WEIR_RECONCILE_VIDEO_H
+#define WEIR_RECONCILE_VIDEO_H
+
+#include "domain/reconcile.h"
+
+/* What is to be done about one video, decided from the store. Thread-safe. */
+
+struct reconcile_scope {
+    const struct library *library;
+    bool dry_run;    /* only count */
+    bool rebuilding; /* the reservations are lost too, so every unfinished upload counts as alive */
+    bool collecting; /* deletions again, and leftovers */
+};
+
+int reconcile_video(const struct reconcile_scope *scope, const char *video_id, struct reconcile_counts *counts,
+                    struct err *e) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,214 @@
+/* weir-api: takes uploads, answers for videos, keeps Redis and the store in agreement. */
+
+#include "api.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/str.h"
+#include "io/settings.h"
+#include "ticker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define STILL_WAITING_MS 10000 /* between two lines that say so */
+#define EXIT_REFUSED 2
+
+static const char usage[] = "  --reconcile-once  run one full pass of the reconciler and end\n"
+                            "  --dry-run         with it: only say what it would do\n";
+
+static struct metric jobs = METRIC_GAUGE("weir_queue_jobs", "Jobs in the queue.", "state");
+static struct metric videos = METRIC_GAUGE("weir_videos", "Videos in the library.", "state");
+static struct metric oldest =
+    METRIC_GAUGE("weir_queue_oldest_waiting_seconds", "Age of the job that waits longest.", NULL);
+
+/* --- Every second --- */
+
+static void publish_counts(struct queue *q)
+{
+    struct queue_counts c;
+
+    if (queue_counts(q, &c, NULL) != 0)
+        return;
+    metric_set(&jobs, "waiting", (double)c.waiting);
+    metric_set(&jobs, "active", (double)c.active);
+    metric_set(&jobs, "delayed", (double)c.delayed);
+    metric_set(&oldest, NULL, (double)c.oldest_waiting_ms / 1000);
+    for (enum video_state state = 0; state < VIDEO_STATES; state++)
+        metric_set(&videos, video_state_name(state), (double)c.by_state[state]);
+}
+
+static void keep_queue(void *ctx)
+{
+    struct api *api = ctx;
+    struct queue_scan scan;
+
+    upload_service_tick(api->uploads);
+    if (queue_scan(api->library.queue, &scan, NULL) == 0 && scan.reclaimed > 0)
+        log_warn(NULL, "jobs lost their worker", "count", num_u64(scan.reclaimed).s);
+    publish_counts(api->library.queue);
+}
+
+static void keep_agreement(void *ctx)
+{
+    struct api *api = ctx;
+
+    reconcile_tick(api->reconciler);
+}
+
+/* --- Starting and ending --- */
+
+static bool end_asked(const sigset_t *ends, uint64_t wait_ms)
+{
+    struct timespec wait = {.tv_sec = (time_t)(wait_ms / 1000), .tv_nsec = (long)(wait_ms % 1000) * 1000000};
+    int signal_number = sigtimedwait(ends, NULL, &wait);
+
+    if (signal_number > 0)
+        log_info(NULL, "ending", "signal", signal_number == SIGTERM ? "TERM" : "INT");
+    return signal_number > 0;
+}
+
+/* Until store and Redis answer. *ret_go false: it was asked to end meanwhile. */
+static int wait_for_services(struct api *api, const sigset_t *ends, bool *ret_go, struct err *e)
+{
+    uint64_t said_ms = 0;
+    int r;
+
+    *ret_go = true;
+    while ((r = api_start(api, e)) != 0) {
+        if (r != -ERR_TEMPORARY)
+            return r;
+        if (said_ms == 0 || clock_mono_ms() - said_ms > STILL_WAITING_MS) {
+            log_warn(NULL, "waiting", "for", e->text);
+            said_ms = clock_mono_ms();
+        }
+        if (end_asked(ends, 1000)) {
+            *ret_go = false;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+static int start_server(struct api *api, struct http_server **ret, struct err *e)
+{
+    const struct settings *s = api->settings;
+
+    return http_server_start(
+        &(struct http_server_options){
+            .host = s->host,
+            .port = (uint16_t)s->api_port,
+            .routes = api_routes,
+            .ctx = api,
+            .threads = (unsigned)s->http_threads,
+            .trusted_proxies = s->trusted_proxies,
+            .idle_timeout_ms = s->upload_idle_timeout_ms,
+            .min_rate = s->upload_min_rate,
+            .cors_origin = "*",
+            .cors_methods = "GET, HEAD, POST, DELETE, OPTIONS",
+            .cors_headers = "Content-Type, Authorization, X-Request-ID",
+            .cors_expose = "Location, Retry-After, X-Request-ID",
+        },
+        ret, e);
+}
+
+static int serve(struct api *api, const sigset_t *ends, struct err *e)
+{
+    struct ticker *queue_ticker = NULL, *reconcile_ticker = NULL;
+    bool go;
+
+    int r = wait_for_services(api, ends, &go, e);
+    if (r != 0 || !go)
+        return r;
+    r = ticker_start(keep_queue, api, &queue_ticker, e);
+    if (r == 0)
+        r = ticker_start(keep_agreement, api, &reconcile_ticker, e);
+    if (r == 0)
+        while (!end_asked(ends, 3600 * 1000))
+            ;
+    reconcile_stop(api->reconciler);
+    ticker_stop(reconcile_ticker);
+    ticker_stop(queue_ticker);
+    return r;
+}
+
+static int run(const struct settings *s, const sigset_t *ends, struct err *e)
+{
+    struct api api = {0};
+    struct http_server *server = NULL;
+
+    int r = api_open(&api, s, e);
+    if (r == 0)
+        r = ready_new(&(struct ready_options){.store = api.store, .bucket = s->raw_bucket, .redis = api.redis},
+                      &api.ready, e);
+    if (r == 0)
+        r = start_server(&api, &server, e);
+    if (r == 0) {
+        fprintf(stderr, "listening on http://%s:%u\n", s->host, http_server_port(server));
+        r = serve(&api, ends, e);
+    }
+    http_server_stop(server, s->shutdown_grace_ms);
+    api_close(&api);
+    return r;
+}
+
+/* --- One pass by hand --- */
+
+static int reconcile_by_hand(const struct settings *s, const sigset_t *ends, bool dry_run, struct err *e)
+{
+    struct api api = {0};
+    struct reconcile_counts counts = {0};
+
+    pthread_sigmask(SIG_UNBLOCK, ends, NULL); /* nothing has to be handed back: a signal just ends it */
+    int r = api_open(&api, s, e);
+    if (r == 0)
+        r = reconcile_once(api.reconciler, dry_run, &counts, e);
+    api_close(&api);
+    return r;
+}
+
+static bool parse_rest(int argc, char **argv, int rest, bool *ret_reconcile, bool *ret_dry_run)
+{
+    for (int i = rest; i < argc; i++) {
+        if (strcmp(argv[i], "--reconcile-once") == 0)
+            *ret_reconcile = true;
+        else if (strcmp(argv[i], "--dry-run") == 0)
+            *ret_dry_run = true;
+        else
+            rest = -i;
+    }
+    if (rest < 0)
+        fprintf(stderr, "weir-api: unknown argument %s; see --help\n", argv[-rest]);
+    else if (*ret_dry_run && !*ret_reconcile)
+        fprintf(stderr, "weir-api: --dry-run goes with --reconcile-once\n");
+    return rest >= 0 && (*ret_reconcile || !*ret_dry_run);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct settings_option options[] = {{'q', "QUEUE_MAX"}};
+    struct settings settings;
+    struct err e = {0};
+    sigset_t ends;
+    bool reconcile = false, dry_run = false;
+    int rest;
+
+    int status = settings_main(CONFIG_API, "weir-api", usage, options, 1, argc, argv, &rest, &settings);
+    if (status >= 0)
+        return status;
+    if (!parse_rest(argc, argv, rest, &reconcile, &dry_run))
+        return EXIT_REFUSED;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ends, NULL); /* every thread made from here on inherits it; main takes them */
+    signal(SIGPIPE, SIG_IGN);
+
+    int r = reconcile ? reconcile_by_hand(&settings, &ends, dry_run, &e) : run(&settings, &ends, &e);
+    if (r == 0)
+        return 0;
+    log_error(NULL, reconcile ? "reconciling failed" : "can't go on", "error", e.text);
+    return r == -ERR_INVALID ? EXIT_REFUSED : 1;
+}

@@ -1,0 +1,37 @@
+#include "api.h"
+#include "base/embed.h"
+
+extern const struct embedded_file api_files[]; /* openapi.json, by scripts/embed-files */
+
+static int get_readyz(struct http_request *rq, void *ctx, struct err *e)
+{
+    const struct api *api = ctx;
+
+    if (!atomic_load(&api->started) && ready_now(api->ready)) { /* both answer: buckets and the probe come next */
+        http_problem(rq, 503, "starting", NULL, "Weir is looking at its store and its Redis.");
+        return 0;
+    }
+    return ready_respond(api->ready, rq, e);
+}
+
+static int get_openapi(struct http_request *rq, void *ctx, struct err *e)
+{
+    (void)ctx;
+    (void)e;
+    http_respond(rq, 200, NULL, "application/json", api_files[0].data, api_files[0].size);
+    return 0;
+}
+
+const struct http_route api_routes[] = {
+    {.method = "POST", .path = "/api/v1/upload", .handler = api_upload_form, .body = true},
+    {.method = "GET", .path = "/api/v1/videos", .handler = api_list_videos},
+    {.method = "GET", .path = "/api/v1/videos/{id}", .handler = api_get_video},
+    {.method = "DELETE", .path = "/api/v1/videos/{id}", .handler = api_delete_video},
+    {.method = "POST", .path = "/api/v1/videos/{id}/retry", .handler = api_retry_video},
+    {.method = "POST", .path = "/api/v1/videos/{id}/cancel", .handler = api_cancel_video},
+    {.method = "GET", .path = "/api/v1/openapi.json", .handler = get_openapi},
+    {.method = "GET", .path = "/healthz", .handler = http_healthz, .always = true},
+    {.method = "GET", .path = "/readyz", .handler = get_readyz, .always = true},
+    {.method = "GET", .path = "/metrics", .handler = http_metrics, .always = true},
+    {0},
+};

@@ -1,0 +1,259 @@
+/* POST /api/v1/upload: a form whose file goes straight into the store. */
+
+#include "api.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/str.h"
+#include "domain/upload.h"
+#include "proto/form.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define READ_SIZE (64 * 1024)
+#define FORM_OVERHEAD (256 * 1024) /* what a body may hold besides the file */
+
+static struct metric uploads = METRIC_COUNTER("weir_uploads_total", "Form uploads, by how they ended.", "result");
+static struct metric bytes_total = METRIC_COUNTER("weir_upload_bytes_total", "Bytes of files received.", NULL);
+
+struct form_upload {
+    struct upload *upload;
+    struct buf title, description;
+    struct buf *field;                  /* the text that the current part fills */
+    bool has_title, has_description;
+    enum { BEFORE_FILE, IN_FILE, AFTER_FILE } place;
+    bool begun;                         /* the file's first byte was seen */
+    char filename[FORM_FILENAME_SIZE];
+    unsigned char data[READ_SIZE];
+};
+
+/* --- The form's parts --- */
+
+static int begin_text(struct form_upload *f, struct buf *field, bool *seen, const char *name, struct err *e)
+{
+    if (f->place == AFTER_FILE)
+        return err_set(e, ERR_INVALID, "the field \"%s\" comes after the file; put it before", name);
+    if (*seen)
+        return err_set(e, ERR_INVALID, "the field \"%s\" is there twice", name);
+    *seen = true;
+    f->field = field;
+    return 0;
+}
+
+static int begin_file(struct form_upload *f, const struct form_part *part, struct err *e)
+{
+    if (strcmp(part->name, "video") != 0)
+        return err_set(e, ERR_INVALID, "the file must be in the field \"video\", not in another one");
+    if (f->place != BEFORE_FILE)
+        return err_set(e, ERR_INVALID, "the form holds more than one file; upload them one by one");
+    f->place = IN_FILE;
+    str_copy(f->filename, sizeof f->filename, part->filename);
+    return video_check_text("filename", f->filename, VIDEO_FILENAME_MAX, e);
+}
+
+static int part_begin(void *ctx, const struct form_part *part, struct err *e)
+{
+    struct form_upload *f = ctx;
+
+    f->field = NULL;
+    if (part->is_file)
+        return begin_file(f, part, e);
+    if (strcmp(part->name, "video") == 0)
+        return err_set(e, ERR_INVALID, "the field \"video\" must be a file, with a filename");
+    if (strcmp(part->name, "title") == 0)
+        return begin_text(f, &f->title, &f->has_title, "title", e);
+    if (strcmp(part->name, "description") == 0)
+        return begin_text(f, &f->description, &f->has_description, "description", e);
+    return 0; /* other fields are let pass unread: forms carry all sorts of things */
+}
+
+static int file_data(struct form_upload *f, const void *data, size_t len, struct err *e)
+{
+    if (!f->begun) {
+        f->begun = true;
+        int r = upload_begin(f->upload, buf_cstr(&f->title), buf_cstr(&f->description), f->filename, e);
+        if (r != 0)
+            return r;
+    }
+    metric_add(&bytes_total, NULL, (double)len);
+    return upload_write(f->upload, data, len, e);
+}
+
+static int part_data(void *ctx, const void *data, size_t len, struct err *e)
+{
+    struct form_upload *f = ctx;
+
+    if (f->place == IN_FILE)
+        return file_data(f, data, len, e);
+    if (f->field == NULL)
+        return 0;
+    if (memchr(data, '\0', len) != NULL)
+        return err_set(e, ERR_INVALID, "a text field holds a NUL byte");
+    buf_append(f->field, data, len);
+    return 0;
+}
+
+static int end_text(struct form_upload *f, struct err *e)
+{
+    bool is_title = f->field == &f->title;
+    const char *name = is_title ? "title" : "description";
+    size_t max = is_title ? VIDEO_TITLE_MAX : VIDEO_DESCRIPTION_MAX;
+
+    if (f->field->too_large)
+        return err_set(e, ERR_INVALID, "%s is too long, at most %zu characters are taken", name, max);
+    int r = buf_check(f->field, name, e);
+    return r == 0 ? video_check_text(name, buf_cstr(f->field), max, e) : r;
+}
+
+static int part_end(void *ctx, struct err *e)
+{
+    struct form_upload *f = ctx;
+
+    if (f->place == IN_FILE) {
+        f->place = AFTER_FILE;
+        return f->begun ? 0 : err_set(e, ERR_INVALID, "the file is empty, or none was chosen");
+    }
+    return f->field != NULL ? end_text(f, e) : 0;
+}
+
+/* --- The request --- */
+
+/* What is known before the body: nothing of it is read. */
+static int check_length(const struct api *api, const struct http_request *rq, struct err *e)
+{
+    uint64_t length, max = api->settings->upload_max_size;
+
+    if (http_content_length(rq, &length) && length > FORM_OVERHEAD && length - FORM_OVERHEAD > max)
+        return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken", max);
+    return 0;
+}
+
+static int respond_refused(struct http_request *rq, enum upload_refusal refusal, const struct err *e)
+{
+    static const struct {
+        int status;
+        const char *type, *retry_after, *detail;
+    } answers[] = {
+        [UPLOAD_CLIENT_RATE] = {429, "rate-limited", "60", NULL},
+        [UPLOAD_CLIENT_FULL] = {429, "too-many-uploads", "10", NULL},
+        [UPLOAD_QUEUE_FULL] = {503, "queue-full", "10",
+                               "The queue of videos is full; nothing was received. Try again in a little while."},
+        [UPLOAD_REBUILDING] = {503, "rebuilding", "5",
+                               "The index of videos is being rebuilt; nothing was received. Try again in a moment."},
+        [UPLOAD_MEMORY_FULL] = {503, "busy", "5",
+                                "Too many uploads are in progress; nothing was received. Try again in a moment."},
+    };
+    const struct http_field fields[] = {{"Retry-After", answers[refusal].retry_after}, {0}};
+    const char *detail = answers[refusal].detail;
+
+    log_info(http_log_ids(rq), "upload refused", "why", answers[refusal].type, "client", http_peer(rq));
+    http_problem(rq, answers[refusal].status, answers[refusal].type, fields, detail != NULL ? detail : e->text);
+    return 0;
+}
+
+static int receive(struct form_upload *f, struct http_request *rq, struct form_parser *form, struct err *e)
+{
+    size_t len;
+
+    for (;;) {
+        int r = http_read(rq, f->data, sizeof f->data, &len, e);
+        if (r == 0)
+            r = len > 0 ? form_feed(form, f->data, len, e) : form_finish(form, e);
+        if (r != 0)
+            return r;
+        if (len == 0)
+            break;
+    }
+    if (f->place == BEFORE_FILE)
+        return err_set(e, ERR_INVALID, "the form has no field \"video\" with a file");
+    return 0;
+}
+
+static int respond_created(const struct api *api, struct http_request *rq, const struct queue_video *v, struct err *e)
+{
+    struct log_ids ids = {.request = http_log_ids(rq)->request, .video = v->id};
+
+    metric_add(&uploads, "accepted", 1);
+    log_info(&ids, "upload accepted", "bytes", num_u64(v->size_bytes).s, "client", http_peer(rq));
+    return api_respond_video(api, rq, 201, v, e);
+}
+
+/* The bytes are safe, but nobody was told of them yet: the client must not believe that it is done. */
+static int respond_unqueued(const struct api *api, struct http_request *rq, const char *video_id, const struct err *why)
+{
+    struct log_ids ids = {.request = http_log_ids(rq)->request, .video = video_id};
+    char detail[256];
+
+    log_warn(&ids, "upload stored but not queued", "error", why->text);
+    reconcile_soon(api->reconciler);
+    str_format(detail, sizeof detail,
+               "The file is stored, but the queue did not answer. It will be processed as %s once the queue is back.",
+               video_id);
+    http_problem(rq, 503, "unavailable", NULL, detail);
+    return 0;
+}
+
+static int finish(const struct api *api, struct form_upload *f, struct http_request *rq, struct err *e)
+{
+    struct queue_video video = {0};
+    bool stored;
+
+    int r = upload_finish(f->upload, &video, &stored, e);
+    if (r == 0) {
+        r = respond_created(api, rq, &video, e);
+        queue_video_release(&video);
+        return r;
+    }
+    if (r == -ERR_NOT_FOUND) {
+        http_problem(rq, 410, "gone", NULL, "The video was deleted during its upload.");
+        return 0;
+    }
+    if (stored)
+        return respond_unqueued(api, rq, upload_video_id(f->upload), e);
+    reconcile_soon(api->reconciler);
+    return r;
+}
+
+static int take_upload(const struct api *api, struct form_upload *f, struct http_request *rq, struct form_parser *form,
+                       struct err *e)
+{
+    enum upload_refusal refusal;
+
+    int r = upload_new(api->uploads, http_peer(rq), &f->upload, &refusal, e);
+    if (r != 0 && refusal != UPLOAD_FAILED)
+        return respond_refused(rq, refusal, e);
+    if (r == 0)
+        r = receive(f, rq, form, e);
+    if (r == 0)
+        r = finish(api, f, rq, e);
+    if (r != 0)
+        metric_add(&uploads, err_kind_name(e->kind), 1);
+    upload_free(f->upload);
+    return r;
+}
+
+int api_upload_form(struct http_request *rq, void *ctx, struct err *e)
+{
+    static const struct form_calls calls = {part_begin, part_data, part_end};
+    const struct api *api = ctx;
+    struct form_parser *form = NULL;
+    MEM_AUTO struct form_upload *f = mem_alloc(sizeof *f);
+
+    int r = api_check_started(api, e);
+    if (r == 0)
+        r = check_length(api, rq, e);
+    if (r == 0 && f == NULL)
+        r = err_set(e, ERR_TEMPORARY, "no memory for an upload");
+    if (r != 0)
+        return r;
+    memset(f, 0, offsetof(struct form_upload, data));
+    buf_init(&f->title, VIDEO_TITLE_MAX * 4);
+    buf_init(&f->description, VIDEO_DESCRIPTION_MAX * 4);
+    r = form_new(http_header(rq, "Content-Type"), &calls, f, &form, e);
+    if (r == 0)
+        r = take_upload(api, f, rq, form, e);
+    form_free(form);
+    buf_release(&f->title);
+    buf_release(&f->description);
+    return r;
+}
