@@ -57,7 +57,6 @@ static int parse(const char *type, const uint8_t *body, size_t len, unsigned see
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct buf whole BUF_AUTO, cut BUF_AUTO;
     const uint8_t *line_end = size < 2 ? NULL : memchr(data + 1, '\n', size - 1);
     char type[256] = {0};
 
@@ -67,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *body = line_end + 1;
     size_t len = size - (size_t)(body - data);
 
+    struct buf whole BUF_AUTO, cut BUF_AUTO;
     buf_init(&whole, 1 << 20);
     buf_init(&cut, 1 << 20);
     int r = parse(type, body, len, 0, &whole);
