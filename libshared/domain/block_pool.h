@@ -33,8 +33,8 @@ struct block_chain {
     struct block_pool *pool;
     void **block; /* `count` of them, all but the last full */
     size_t count, room;
-    uint64_t len; /* bytes held */
-    bool open;    /* may still take blocks */
+    uint64_t len;                    /* bytes held */
+    bool open;                       /* may still take blocks */
     struct block_chain *prev, *next; /* the pool's list of open chains */
 };
 

@@ -14,8 +14,7 @@
 static const char path_characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
 
 /* Every part of these keys is bounded by its own format, so they always fit. */
-__attribute__((format(printf, 1, 2)))
-static struct layout_key make_key(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static struct layout_key make_key(const char *fmt, ...)
 {
     struct layout_key key;
     va_list args;

@@ -20,16 +20,16 @@ struct library {
 /* What the store says about one video, without asking Redis. */
 struct library_video {
     char id[ID_VIDEO_SIZE];
-    bool deleted;            /* the marker stands; nothing else is looked at then */
-    char *record;            /* text of .videos/<id>.json, owned; NULL: there is none */
-    bool has_source;         /* the upload is finished */
-    uint64_t size_bytes;     /* of the source, 0 without one */
-    uint64_t generation;     /* the highest one asked for; 0 without a source */
-    enum video_state state;  /* uploading, waiting (no outcome yet), or as that generation's outcome says */
-    uint64_t created_ms;     /* by its record, else by its id */
-    uint64_t updated_ms;     /* when the newest of these was written */
-    char *outcome;           /* text of the newest published outcome, owned, or NULL */
-    char *error;             /* of a failed generation, owned, or NULL */
+    bool deleted;           /* the marker stands; nothing else is looked at then */
+    char *record;           /* text of .videos/<id>.json, owned; NULL: there is none */
+    bool has_source;        /* the upload is finished */
+    uint64_t size_bytes;    /* of the source, 0 without one */
+    uint64_t generation;    /* the highest one asked for; 0 without a source */
+    enum video_state state; /* uploading, waiting (no outcome yet), or as that generation's outcome says */
+    uint64_t created_ms;    /* by its record, else by its id */
+    uint64_t updated_ms;    /* when the newest of these was written */
+    char *outcome;          /* text of the newest published outcome, owned, or NULL */
+    char *error;            /* of a failed generation, owned, or NULL */
 };
 
 /* 0 also when the store knows nothing of that id (then neither `deleted`, `record` nor `has_source`). */

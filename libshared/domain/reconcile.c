@@ -28,8 +28,8 @@
 #define IDENTITY_SIZE 128
 
 static struct metric passes = METRIC_COUNTER("weir_reconcile_passes_total", "Passes of the reconciler.", "pass");
-static struct metric failures =
-    METRIC_COUNTER("weir_reconcile_failures_total", "Videos that a pass had to leave.", "pass");
+static struct metric failures = METRIC_COUNTER("weir_reconcile_failures_total", "Videos that a pass had to leave.",
+                                               "pass");
 
 struct reconciler {
     const struct library *library;
@@ -123,7 +123,7 @@ static void ids_sort(struct ids *ids)
 
 struct listing {
     struct ids *ids;
-    size_t skip;          /* bytes of the prefix before the id */
+    size_t skip; /* bytes of the prefix before the id */
     uint64_t newer_than_ms;
 };
 
@@ -252,8 +252,8 @@ static void log_counts(const char *pass, const struct reconcile_counts *counts, 
 {
     log_info(NULL, "reconciled", "pass", pass, "videos", num_u64(counts->videos).s, "indexed",
              num_u64(counts->indexed).s, "completed", num_u64(counts->completed).s, "removed",
-             num_u64(counts->removed).s, "collected", num_u64(counts->collected).s, "failed",
-             num_u64(counts->failed).s, "ms", num_u64(clock_mono_ms() - since_ms).s);
+             num_u64(counts->removed).s, "collected", num_u64(counts->collected).s, "failed", num_u64(counts->failed).s,
+             "ms", num_u64(clock_mono_ms() - since_ms).s);
 }
 
 /* --- The kinds of passes --- */

@@ -36,12 +36,12 @@ void reconcile_stop(struct reconciler *r);
 void reconcile_soon(struct reconciler *r);
 
 struct reconcile_counts {
-    uint64_t videos;     /* looked at */
-    uint64_t indexed;    /* told to Redis */
-    uint64_t completed;  /* uploads brought to their end */
-    uint64_t removed;    /* abandoned uploads, deletions repeated */
-    uint64_t collected;  /* versions and logs that nothing names any more */
-    uint64_t failed;     /* left for the next time; logged */
+    uint64_t videos;    /* looked at */
+    uint64_t indexed;   /* told to Redis */
+    uint64_t completed; /* uploads brought to their end */
+    uint64_t removed;   /* abandoned uploads, deletions repeated */
+    uint64_t collected; /* versions and logs that nothing names any more */
+    uint64_t failed;    /* left for the next time; logged */
 };
 /* One full pass now, as daily or, when the epoch is missing, rebuild. dry_run: looks and counts, changes nothing. */
 int reconcile_once(struct reconciler *r, bool dry_run, struct reconcile_counts *ret, struct err *e)

@@ -124,8 +124,8 @@ static int store_video_record(struct upload *u, struct err *e)
 {
     static const struct store_put_options first_wins = {.if_none_match = true, .content_type = "application/json"};
 
-    int r = store_put_bytes(u->library->store, u->library->raw, layout_record(u->seat.video_id).s,
-                            buf_cstr(&u->record), u->record.len, &first_wins, e);
+    int r = store_put_bytes(u->library->store, u->library->raw, layout_record(u->seat.video_id).s, buf_cstr(&u->record),
+                            u->record.len, &first_wins, e);
     return r == -ERR_CONFLICT ? 0 : r; /* nobody else has this new id: it is ours, its answer was lost */
 }
 
@@ -235,7 +235,8 @@ int upload_write(struct upload *u, const void *data, size_t len, struct err *e)
 
 /* --- Finishing --- */
 
-static int find_source(const struct library *l, const char *video_id, uint64_t size_bytes, bool *ret_there, struct err *e)
+static int find_source(const struct library *l, const char *video_id, uint64_t size_bytes, bool *ret_there,
+                       struct err *e)
 {
     struct store_info info;
 

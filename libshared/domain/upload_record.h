@@ -23,8 +23,8 @@ enum upload_kind {
 
 struct upload_record {
     enum upload_kind kind;
-    uint64_t fence;                       /* of the writer; a later writer has a higher one */
-    char writer[ID_NONCE_SIZE];           /* its nonce: tells an own record from another's */
+    uint64_t fence;             /* of the writer; a later writer has a higher one */
+    char writer[ID_NONCE_SIZE]; /* its nonce: tells an own record from another's */
     uint64_t written_ms;
     uint64_t offset;                      /* bytes of the file that the records up to here hold */
     uint64_t part_size;                   /* fixed at creation */

@@ -21,12 +21,12 @@ struct upload_seat {
 };
 
 struct upload_options {
-    const struct library *library;  /* borrowed */
-    uint64_t max_size, memory;      /* UPLOAD_MAX_SIZE, UPLOAD_MEMORY: bytes */
-    uint64_t part_size;             /* of every part but the last: config_part_size(max_size) */
-    uint64_t queue_max;             /* QUEUE_MAX */
-    uint64_t per_client;            /* UPLOADS_PER_CLIENT, in this process */
-    uint64_t creations_per_minute;  /* CREATIONS_PER_MINUTE, of one client in this process */
+    const struct library *library; /* borrowed */
+    uint64_t max_size, memory;     /* UPLOAD_MAX_SIZE, UPLOAD_MEMORY: bytes */
+    uint64_t part_size;            /* of every part but the last: config_part_size(max_size) */
+    uint64_t queue_max;            /* QUEUE_MAX */
+    uint64_t per_client;           /* UPLOADS_PER_CLIENT, in this process */
+    uint64_t creations_per_minute; /* CREATIONS_PER_MINUTE, of one client in this process */
 };
 
 #define UPLOAD_RATE_SLOTS 4096
@@ -53,12 +53,12 @@ void upload_service_tick(struct upload_service *s);
 
 /* Why there is no seat, as a protocol answer. */
 enum upload_refusal {
-    UPLOAD_FAILED,        /* a failure like any other: the error says which */
-    UPLOAD_CLIENT_RATE,   /* too many new uploads of this client in a minute */
-    UPLOAD_CLIENT_FULL,   /* too many uploads of this client at once */
+    UPLOAD_FAILED,      /* a failure like any other: the error says which */
+    UPLOAD_CLIENT_RATE, /* too many new uploads of this client in a minute */
+    UPLOAD_CLIENT_FULL, /* too many uploads of this client at once */
     UPLOAD_QUEUE_FULL,
-    UPLOAD_REBUILDING,    /* the index is being rebuilt */
-    UPLOAD_MEMORY_FULL,   /* after waiting for two parts' worth of memory */
+    UPLOAD_REBUILDING,  /* the index is being rebuilt */
+    UPLOAD_MEMORY_FULL, /* after waiting for two parts' worth of memory */
 };
 
 /* Takes a seat for a new video. *ret_refusal says why not. The seat must not move until it is left. */

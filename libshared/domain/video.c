@@ -32,7 +32,8 @@ int video_check_text(const char *field, const char *text, size_t max_characters,
             return err_set(e, ERR_INVALID, "%s holds a control character", field);
     }
     if (characters > max_characters)
-        return err_set(e, ERR_INVALID, "%s has %zu characters, at most %zu are taken", field, characters, max_characters);
+        return err_set(e, ERR_INVALID, "%s has %zu characters, at most %zu are taken", field, characters,
+                       max_characters);
     return 0;
 }
 

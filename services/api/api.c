@@ -51,7 +51,8 @@ static int open_uploads(struct api *api, struct err *e)
 int api_open(struct api *api, const struct settings *s, struct err *e)
 {
     api->settings = s;
-    api->library = (struct library){.raw = s->raw_bucket, .processed = s->processed_bucket, .gc_ms = s->gc_days * DAY_MS};
+    api->library = (struct library){
+        .raw = s->raw_bucket, .processed = s->processed_bucket, .gc_ms = s->gc_days * DAY_MS};
     int r = settings_open_store(s, &api->store, e);
     api->library.store = api->store;
     if (r == 0)

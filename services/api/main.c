@@ -21,8 +21,8 @@ static const char usage[] = "  --reconcile-once  run one full pass of the reconc
 
 static struct metric jobs = METRIC_GAUGE("weir_queue_jobs", "Jobs in the queue.", "state");
 static struct metric videos = METRIC_GAUGE("weir_videos", "Videos in the library.", "state");
-static struct metric oldest =
-    METRIC_GAUGE("weir_queue_oldest_waiting_seconds", "Age of the job that waits longest.", NULL);
+static struct metric oldest = METRIC_GAUGE("weir_queue_oldest_waiting_seconds", "Age of the job that waits longest.",
+                                           NULL);
 
 /* --- Every second --- */
 

@@ -8,8 +8,7 @@
 struct ticker;
 typedef void ticker_work(void *ctx);
 
-int ticker_start(ticker_work *work, void *ctx, struct ticker **ret, struct err *e)
-    __attribute__((warn_unused_result));
+int ticker_start(ticker_work *work, void *ctx, struct ticker **ret, struct err *e) __attribute__((warn_unused_result));
 void ticker_stop(struct ticker *t); /* waits for a call that is running; NULL is fine */
 
 #endif

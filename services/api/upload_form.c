@@ -19,10 +19,10 @@ static struct metric bytes_total = METRIC_COUNTER("weir_upload_bytes_total", "By
 struct form_upload {
     struct upload *upload;
     struct buf title, description;
-    struct buf *field;                  /* the text that the current part fills */
+    struct buf *field; /* the text that the current part fills */
     bool has_title, has_description;
     enum { BEFORE_FILE, IN_FILE, AFTER_FILE } place;
-    bool begun;                         /* the file's first byte was seen */
+    bool begun; /* the file's first byte was seen */
     char filename[FORM_FILENAME_SIZE];
     unsigned char data[READ_SIZE];
 };
