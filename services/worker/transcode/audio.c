@@ -130,7 +130,8 @@ int audio_pad(struct audio *a, int64_t end, audio_frame *each, void *ctx, struct
     return r != 0 ? r : send_frames(a, true, each, ctx, e);
 }
 
-/* A graph whose first sample out is number `made`. */
+/* A graph whose first sample out is number `made`. flags=res: libswresample would start its resampler only when it first
+ * has to stretch, and then forget where it is. */
 static int build(struct audio *a, const AVFrame *frame, struct err *e)
 {
     AVFilterInOut *inputs = NULL, *outputs = NULL;
@@ -140,7 +141,8 @@ static int build(struct audio *a, const AVFrame *frame, struct err *e)
         return err_set(e, ERR_INVALID, "The video's sound has an unknown arrangement of channels.");
     str_format(text, sizeof text,
                "abuffer@in=time_base=1/%d:sample_rate=%d:sample_fmt=%d:channel_layout=%s,"
-               "aresample=%d:async=1000:first_pts=%lld,aformat=sample_fmts=fltp:channel_layouts=stereo,abuffersink@out",
+               "aresample=%d:flags=res:async=1000:first_pts=%lld,aformat=sample_fmts=fltp:channel_layouts=stereo,"
+               "abuffersink@out",
                frame->sample_rate, frame->sample_rate, frame->format, layout, a->rate,
                (long long)av_rescale(a->made, frame->sample_rate, a->rate));
     a->graph = avfilter_graph_alloc();
@@ -193,20 +195,18 @@ int audio_feed(struct audio *a, const AVFrame *frame, int64_t ticks, audio_frame
     int64_t end = begin + av_rescale(frame->nb_samples, a->rate, frame->sample_rate);
     if (end <= 0 || (a->graph != NULL && begin < a->expected - a->rate / 2))
         return 0; /* before the start, or a jump back */
-    int r = follow_time(a, frame, begin, each, ctx, e);
-    if (r != 0)
-        return r;
-    a->expected = end;
-    int code = av_frame_ref(a->frame, frame);
-    if (code >= 0) {
-        if (a->frame->ch_layout.order == AV_CHANNEL_ORDER_UNSPEC)
-            av_channel_layout_default(&a->frame->ch_layout, a->frame->ch_layout.nb_channels);
-        a->frame->pts = av_rescale(ticks, frame->sample_rate, TICKS_PER_S);
-        code = av_buffersrc_add_frame_flags(a->source, a->frame, AV_BUFFERSRC_FLAG_PUSH);
+    AVFrame *in = av_frame_clone(frame);
+    if (in == NULL)
+        return err_set(e, ERR_TEMPORARY, "no memory");
+    if (in->ch_layout.order == AV_CHANNEL_ORDER_UNSPEC)
+        av_channel_layout_default(&in->ch_layout, frame->ch_layout.nb_channels);
+    in->pts = av_rescale(ticks, frame->sample_rate, TICKS_PER_S);
+    int r = follow_time(a, in, begin, each, ctx, e);
+    if (r == 0) {
+        a->expected = end;
+        int code = av_buffersrc_add_frame_flags(a->source, in, AV_BUFFERSRC_FLAG_PUSH);
+        r = code < 0 ? libav_failed(e, ERR_TEMPORARY, code, "resampling") : drain(a, each, ctx, e);
     }
-    if (code < 0) {
-        av_frame_unref(a->frame);
-        return libav_failed(e, ERR_TEMPORARY, code, "resampling");
-    }
-    return drain(a, each, ctx, e);
+    av_frame_free(&in);
+    return r;
 }

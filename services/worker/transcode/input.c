@@ -18,6 +18,7 @@
 #define AUDIO_LEAD_TRIMMED_US 100000 /* an encoder's delay, no content */
 #define CLOCK_BACK_US 100000
 #define CLOCK_AHEAD_US 10000000
+#define CLOCK_SAME_US 500000
 
 static const char formats[] =
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mxf,asf,ogg,wav,mp3,flac,aac,h264,hevc,dv";
@@ -168,19 +169,23 @@ static int find_streams(struct input *in, uint64_t max_pixels, struct err *e)
     return r;
 }
 
-/* A cover picture or a stream without a picture size is no video. */
+/* Cover pictures are no video. */
+static bool is_still(const AVStream *s)
+{
+    return (s->disposition &
+            (AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_STILL_IMAGE | AV_DISPOSITION_TIMED_THUMBNAILS)) != 0;
+}
+
 static bool is_video(const AVStream *s)
 {
     return s->codecpar->codec_type == AVMEDIA_TYPE_VIDEO && s->codecpar->width > 0 && s->codecpar->height > 0 &&
-           s->codecpar->format >= 0 &&
-           (s->disposition &
-            (AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_STILL_IMAGE | AV_DISPOSITION_TIMED_THUMBNAILS)) == 0;
+           s->codecpar->format >= 0 && !is_still(s);
 }
 
 static bool is_audio(const AVStream *s)
 {
     return s->codecpar->codec_type == AVMEDIA_TYPE_AUDIO && s->codecpar->sample_rate > 0 &&
-           s->codecpar->ch_layout.nb_channels > 0;
+           s->codecpar->ch_layout.nb_channels > 0 && avcodec_find_decoder(s->codecpar->codec_id) != NULL;
 }
 
 /* The default stream of its kind, else the first; a larger picture wins among videos. */
@@ -193,6 +198,19 @@ static bool better(const AVStream *a, const AVStream *b)
     if (a_default != b_default)
         return a_default > b_default;
     return (int64_t)a->codecpar->width * a->codecpar->height > (int64_t)b->codecpar->width * b->codecpar->height;
+}
+
+static int no_video(const struct input *in, struct err *e)
+{
+    bool claimed = false;
+
+    for (unsigned i = 0; i < in->format->nb_streams; i++) {
+        const AVStream *s = in->format->streams[i];
+        claimed = claimed || (s->codecpar->codec_type == AVMEDIA_TYPE_VIDEO && !is_still(s));
+    }
+    if (!claimed && in->audio != NULL)
+        return err_set(e, ERR_INVALID, "The file has sound but no video.");
+    return err_set(e, ERR_INVALID, "The file holds no video that can be read; it may be cut off or damaged.");
 }
 
 static int choose_streams(struct input *in, struct err *e)
@@ -209,11 +227,7 @@ static int choose_streams(struct input *in, struct err *e)
             in->format->streams[i]->discard = AVDISCARD_ALL;
     if (in->source->failed)
         return not_readable(in, e);
-    if (in->video == NULL && in->audio != NULL)
-        return err_set(e, ERR_INVALID, "The file has sound but no video that can be shown.");
-    if (in->video == NULL)
-        return err_set(e, ERR_INVALID, "The file holds no video that can be read; it may be cut off or damaged.");
-    return 0;
+    return in->video == NULL ? no_video(in, e) : 0;
 }
 
 static const int32_t *display_matrix(const AVStream *s)
@@ -290,7 +304,8 @@ static int describe(struct input *in, uint64_t max_duration_s, struct err *e)
 
 int input_open(struct input *in, struct source *source, uint64_t max_duration_s, uint64_t max_pixels, struct err *e)
 {
-    *in = (struct input){.source = source, .expected_us = {AV_NOPTS_VALUE, AV_NOPTS_VALUE}};
+    *in = (struct input){.source = source,
+                         .clocks = {{.expected_us = AV_NOPTS_VALUE}, {.expected_us = AV_NOPTS_VALUE}}};
     int r = open_format(in, e);
     if (r == 0)
         r = find_streams(in, max_pixels, e);
@@ -301,21 +316,27 @@ int input_open(struct input *in, struct source *source, uint64_t max_duration_s,
     return r;
 }
 
-/* Transport streams may start their clock anew in the middle: the presentation goes on where it was. */
+static bool jumps(const struct input_clock *clock, int64_t dts_us)
+{
+    return clock->expected_us != AV_NOPTS_VALUE &&
+           (dts_us < clock->expected_us - CLOCK_BACK_US || dts_us > clock->expected_us + CLOCK_AHEAD_US);
+}
+
+/* Transport streams may start their clock anew in the middle: the presentation goes on where it was. The two streams
+ * meet the place at different packets; the second one takes the first one's shift, so that they stay in step. */
 static void repair_clock(struct input *in, const AVStream *stream, AVPacket *packet)
 {
-    int64_t *expected_us = &in->expected_us[stream == in->audio];
+    struct input_clock *own = &in->clocks[stream == in->audio], *other = &in->clocks[stream != in->audio];
 
     if ((in->format->iformat->flags & AVFMT_TS_DISCONT) == 0 || packet->dts == AV_NOPTS_VALUE)
         return;
-    int64_t dts_us = av_rescale_q(packet->dts, stream->time_base, AV_TIME_BASE_Q) + in->shift_us;
-    if (*expected_us != AV_NOPTS_VALUE &&
-        (dts_us < *expected_us - CLOCK_BACK_US || dts_us > *expected_us + CLOCK_AHEAD_US)) {
-        in->shift_us += *expected_us - dts_us;
-        dts_us = *expected_us;
+    int64_t dts_us = av_rescale_q(packet->dts, stream->time_base, AV_TIME_BASE_Q);
+    if (jumps(own, dts_us + own->shift_us)) {
+        int64_t needed_us = own->expected_us - dts_us;
+        own->shift_us = llabs(needed_us - other->shift_us) < CLOCK_SAME_US ? other->shift_us : needed_us;
     }
-    *expected_us = dts_us + av_rescale_q(packet->duration, stream->time_base, AV_TIME_BASE_Q);
-    int64_t shift = av_rescale_q(in->shift_us, AV_TIME_BASE_Q, stream->time_base);
+    own->expected_us = dts_us + own->shift_us + av_rescale_q(packet->duration, stream->time_base, AV_TIME_BASE_Q);
+    int64_t shift = av_rescale_q(own->shift_us, AV_TIME_BASE_Q, stream->time_base);
     packet->dts += shift;
     if (packet->pts != AV_NOPTS_VALUE)
         packet->pts += shift;

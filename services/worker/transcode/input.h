@@ -20,6 +20,12 @@ struct orientation {
     bool flip_horizontal, flip_vertical;
 };
 
+/* Repairs the times of one stream. */
+struct input_clock {
+    int64_t shift_us;    /* is added to them */
+    int64_t expected_us; /* where they should go on */
+};
+
 struct input {
     AVFormatContext *format;
     AVStream *video, *audio; /* audio NULL: silent */
@@ -32,8 +38,7 @@ struct input {
     /* private */
     struct source *source;
     uint64_t offset;
-    int64_t shift_us,
-        expected_us[2]; /* repairing of broken clocks: what is added, where video and audio should go on */
+    struct input_clock clocks[2]; /* of video and audio */
     unsigned errors_in_a_row;
 };
 

@@ -101,7 +101,7 @@ static void describe_video(struct result *r)
             .rate = rate,
             .width = rung->width,
             .height = rung->height,
-            .frame_rate_milli = (unsigned)((int64_t)p->rate.num * 1000 / p->rate.den),
+            .frame_rate_milli = pacer_rate_milli(&p->pacer, p->rate),
         };
     }
 }

@@ -29,6 +29,15 @@ void pacer_init(struct pacer *p, struct frame_rate source)
     *p = (struct pacer){.shortest = interval - interval / 10, .last = -1};
 }
 
+static void shown(struct pacer *p, int64_t pts)
+{
+    int64_t gap = pts - p->last;
+
+    if (p->last >= 0 && (p->closest == 0 || gap < p->closest))
+        p->closest = gap;
+    p->last = pts;
+}
+
 bool pacer_repeat(struct pacer *p, int64_t pts, int64_t *ret)
 {
     int64_t again;
@@ -46,7 +55,7 @@ bool pacer_repeat(struct pacer *p, int64_t pts, int64_t *ret)
         if (again >= pts)
             return false;
     }
-    p->last = again;
+    shown(p, again);
     *ret = again;
     return true;
 }
@@ -55,8 +64,19 @@ bool pacer_keep(struct pacer *p, int64_t pts)
 {
     if (pts < 0 || (p->last >= 0 && pts - p->last < p->shortest))
         return false;
-    p->last = pts;
+    shown(p, pts);
     return true;
+}
+
+unsigned pacer_rate_milli(const struct pacer *p, struct frame_rate nominal)
+{
+    double said = (double)nominal.num / nominal.den;
+    double measured = p->closest == 0 ? said : (double)TICKS_PER_S / (double)p->closest;
+
+    if (measured > FRAME_RATE_MAX)
+        measured = FRAME_RATE_MAX;
+    bool near = measured < said * 1.3 && measured > said / 1.3;
+    return (unsigned)((near ? said : measured) * 1000 + 0.5);
 }
 
 void cutter_init(struct cutter *c, unsigned segment_s)

@@ -23,6 +23,7 @@ struct frame_rate frame_rate_cap(struct frame_rate source, struct frame_rate fal
 struct pacer {
     int64_t shortest; /* ticks that must lie between two frames */
     int64_t last;     /* when the last frame was shown; -1 before the first */
+    int64_t closest;  /* ticks that lay between the two closest; 0: there were no two */
 };
 
 /* `source` is the rate that frame_rate_cap was asked for. */
@@ -34,6 +35,10 @@ bool pacer_repeat(struct pacer *p, int64_t pts, int64_t *ret);
 
 /* Then: is the frame of time `pts` shown? */
 bool pacer_keep(struct pacer *p, int64_t pts);
+
+/* What FRAME-RATE has to say, in frames per 1000 s: the nominal rate, or, where the frames shown were much closer or
+ * further apart than that, what the closest ones make. */
+unsigned pacer_rate_milli(const struct pacer *p, struct frame_rate nominal);
 
 /* Says for each shown frame whether it has to be an IDR frame and whether a segment starts with it: the first frame at
  * or after every multiple of the segment duration starts one, and within it there is an IDR frame every two seconds.
