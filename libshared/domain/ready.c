@@ -29,6 +29,7 @@ struct ready {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stopping;
+    bool created; /* the buckets; the store's thread only */
     struct look looks[DEPENDENCIES];
 };
 
@@ -37,14 +38,27 @@ struct task {
     enum dependency what;
 };
 
-static int ask(const struct ready_options *options, enum dependency what, struct err *e)
+static int create_buckets(struct ready *r, struct err *e)
+{
+    int result = 0;
+
+    for (size_t i = 0; result == 0 && !r->created && i < ARRAY_SIZE(r->options.create); i++)
+        if (r->options.create[i] != NULL)
+            result = store_ensure_bucket(r->options.store, r->options.create[i], e);
+    r->created = result == 0;
+    return result;
+}
+
+static int ask(struct ready *r, enum dependency what, struct err *e)
 {
     struct store_info info;
 
     if (what == REDIS)
-        return redis_ping(options->redis, e);
-    int r = store_head(options->store, options->bucket, PROBE_KEY, &info, e);
-    return r == -ERR_NOT_FOUND ? 0 : r;
+        return redis_ping(r->options.redis, e);
+    int result = create_buckets(r, e);
+    if (result == 0)
+        result = store_head(r->options.store, r->options.bucket, PROBE_KEY, &info, e);
+    return result == -ERR_NOT_FOUND ? 0 : result;
 }
 
 static void note(struct ready *r, enum dependency what, int result, const struct err *e)
@@ -85,7 +99,7 @@ static void *watch(void *arg)
     mem_free(arg);
     do {
         struct err e = {0};
-        int result = ask(&task.ready->options, task.what, &e);
+        int result = ask(task.ready, task.what, &e);
         note(task.ready, task.what, result, &e);
     } while (pause_between(task.ready));
     return NULL;

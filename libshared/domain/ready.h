@@ -16,11 +16,13 @@ struct ready;
 struct ready_options {
     struct store *store; /* asked for one key of `bucket` */
     const char *bucket;
-    struct redis *redis; /* NULL: not needed */
+    const char *create[2]; /* buckets that are created first when they are missing; NULL: none */
+    struct redis *redis;   /* NULL: not needed */
 };
 
 /* Borrows what the options name until ready_free. */
-int ready_new(const struct ready_options *options, struct ready **ret, struct err *e) __attribute__((warn_unused_result));
+int ready_new(const struct ready_options *options, struct ready **ret, struct err *e)
+    __attribute__((warn_unused_result));
 void ready_free(struct ready *r); /* ends the thread; NULL is fine */
 
 bool ready_now(struct ready *r);

@@ -13,11 +13,13 @@
 enum load_state { LOADING, LOADED, FAILED, OVERSIZE };
 
 struct cache_entry {
+    struct cache *cache;
     char *key;
     char *data;
     size_t size;
     enum load_state state;
-    struct err failure;       /* of FAILED */
+    enum err_kind failed; /* of FAILED, and its text */
+    char *failure;
     unsigned pins;            /* holders and waiters */
     bool linked;              /* in the table: found by key */
     struct cache_entry *next; /* of the bucket */
@@ -60,6 +62,7 @@ static void entry_free(struct cache_entry *entry)
 {
     mem_free(entry->key);
     mem_free(entry->data);
+    mem_free(entry->failure);
     mem_free(entry);
 }
 
@@ -109,17 +112,20 @@ static struct cache_entry *find(struct cache *c, const char *key)
     return NULL;
 }
 
-/* Drops unpinned entries, oldest first, until `more` bytes fit; false when pinned ones alone are too many. */
+/* Drops unpinned entries, oldest first, until `more` bytes fit; false when pinned ones alone are too many. Slow readers of
+ * segments must not keep others from getting their playlists, so large objects don't take everything. */
 static bool make_room(struct cache *c, size_t more)
 {
+    size_t max = c->options.max_bytes - (more > CACHE_SMALL ? c->options.max_bytes / 8 : 0);
     struct cache_entry *entry = c->oldest;
-    while (entry != NULL && (c->bytes + more > c->options.max_bytes || c->entries > c->options.max_entries)) {
+
+    while (entry != NULL && (c->bytes + more > max || c->entries > c->options.max_entries)) {
         struct cache_entry *newer = entry->newer;
         if (entry->pins == 0)
             forget(c, entry);
         entry = newer;
     }
-    return c->bytes + more <= c->options.max_bytes;
+    return c->bytes + more <= max;
 }
 
 static struct cache_entry *insert(struct cache *c, const char *key)
@@ -127,6 +133,7 @@ static struct cache_entry *insert(struct cache *c, const char *key)
     struct cache_entry *entry = mem_zalloc(sizeof *entry);
     if (entry == NULL)
         return NULL;
+    entry->cache = c;
     entry->key = mem_strdup(key);
     if (entry->key == NULL || !make_room(c, ENTRY_OVERHEAD)) {
         entry_free(entry);
@@ -143,49 +150,63 @@ static struct cache_entry *insert(struct cache *c, const char *key)
     return entry;
 }
 
-/* With the lock held: what the load gave becomes the entry's. */
-static void settle(struct cache *c, struct cache_entry *entry, int result, const struct err *failure, struct buf *loaded)
+int cache_room(struct cache_entry *entry, uint64_t size, char **ret, struct err *e)
 {
-    size_t size = loaded->len;
+    struct cache *c = entry->cache;
 
-    if (result == 0 && !make_room(c, size))
-        result = -ERR_TOO_LARGE; /* no room for it at this moment only */
-    else if (result == -ERR_TOO_LARGE)
-        entry->state = OVERSIZE;
-
-    if (result == 0) {
-        entry->data = buf_detach(loaded);
-        entry->size = size;
-        c->bytes += size;
-        entry->state = LOADED;
-    } else if (entry->state != OVERSIZE) {
-        entry->state = FAILED;
-        entry->failure = *failure;
-        if (result == -ERR_TOO_LARGE)
-            err_set(&entry->failure, ERR_TOO_LARGE, "cache: full of objects in use");
-        forget(c, entry);
+    if (size > c->options.max_object_bytes)
+        return err_set(e, ERR_TOO_LARGE, "cache: an object of %llu bytes", (unsigned long long)size);
+    pthread_mutex_lock(&c->lock);
+    bool fits = make_room(c, (size_t)size);
+    if (fits) {
+        c->bytes += (size_t)size;
+        entry->size = (size_t)size;
     }
-    metric_set(&held, NULL, (double)c->bytes);
-    pthread_cond_broadcast(&c->settled);
+    pthread_mutex_unlock(&c->lock);
+    if (!fits)
+        return err_set(e, ERR_BUSY, "cache: full of objects in use");
+    entry->data = mem_alloc((size_t)size);
+    if (entry->data == NULL)
+        return err_set(e, ERR_TEMPORARY, "cache: out of memory");
+    *ret = entry->data;
+    return 0;
+}
+
+static void drop_bytes(struct cache *c, struct cache_entry *entry)
+{
+    c->bytes -= entry->size;
+    entry->size = 0;
+    mem_free(entry->data);
+    entry->data = NULL;
 }
 
 static void load_entry(struct cache *c, struct cache_entry *entry, cache_load *load, void *ctx)
 {
     struct err failure = {0};
-    BUF_AUTO struct buf loaded;
 
-    buf_init(&loaded, c->options.max_object_bytes);
-    int result = load(ctx, &loaded, &failure);
-    if (result == 0)
-        result = buf_check(&loaded, "object", &failure);
-
+    int r = load(ctx, entry, &failure);
     pthread_mutex_lock(&c->lock);
-    settle(c, entry, result, &failure, &loaded);
+    if (r == 0) {
+        entry->state = LOADED;
+    } else if (r == -ERR_TOO_LARGE) {
+        entry->state = OVERSIZE;
+        drop_bytes(c, entry);
+    } else {
+        entry->state = FAILED;
+        entry->failed = failure.kind;
+        entry->failure = mem_strdup(failure.text);
+        drop_bytes(c, entry);
+        forget(c, entry);
+    }
+    metric_set(&held, NULL, (double)c->bytes);
+    pthread_cond_broadcast(&c->settled);
     pthread_mutex_unlock(&c->lock);
 }
 
-void cache_put_back(struct cache *c, struct cache_entry *entry)
+void cache_put_back(struct cache_entry *entry)
 {
+    struct cache *c = entry->cache;
+
     pthread_mutex_lock(&c->lock);
     if (--entry->pins == 0 && !entry->linked) {
         c->bytes -= cost(entry);
@@ -201,17 +222,17 @@ static int take(struct cache *c, struct cache_entry *entry, struct cache_entry *
     while (entry->state == LOADING)
         pthread_cond_wait(&c->settled, &c->lock);
     enum load_state state = entry->state;
-    struct err failure = entry->failure;
     pthread_mutex_unlock(&c->lock);
 
     if (state == LOADED) {
         *ret = entry;
         return 0;
     }
-    cache_put_back(c, entry);
-    if (state == OVERSIZE)
-        return err_set(e, ERR_TOO_LARGE, "object of more than %zu bytes", c->options.max_object_bytes);
-    return err_set(e, failure.kind, "%s", failure.text);
+    int r = state == OVERSIZE
+                ? err_set(e, ERR_TOO_LARGE, "cache: an object of more than %zu bytes", c->options.max_object_bytes)
+                : err_set(e, entry->failed, "%s", entry->failure != NULL ? entry->failure : "out of memory");
+    cache_put_back(entry);
+    return r;
 }
 
 int cache_get(struct cache *c, const char *key, cache_load *load, void *ctx, struct cache_entry **ret, struct err *e)
@@ -230,7 +251,7 @@ int cache_get(struct cache *c, const char *key, cache_load *load, void *ctx, str
     }
     pthread_mutex_unlock(&c->lock);
     if (entry == NULL)
-        return err_set(e, ERR_TOO_LARGE, "cache: full of objects in use");
+        return err_set(e, ERR_BUSY, "cache: full of objects in use");
 
     metric_add(&lookups, first ? "miss" : "hit", 1);
     if (first)
@@ -238,7 +259,7 @@ int cache_get(struct cache *c, const char *key, cache_load *load, void *ctx, str
     return take(c, entry, ret, e);
 }
 
-const void *cache_data(const struct cache_entry *entry)
+const char *cache_data(const struct cache_entry *entry)
 {
     return entry->data;
 }

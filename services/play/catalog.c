@@ -16,6 +16,7 @@ struct entry {
     char video_id[ID_VIDEO_SIZE];
     char wanted[LAYOUT_VERSION_SIZE];
     char version[LAYOUT_VERSION_SIZE]; /* "": not there */
+    enum err_kind failed;              /* of the last look, or 0 */
     uint64_t fresh_until_ms, used_ms;
     bool looking;
     struct entry *next;
@@ -137,7 +138,8 @@ static int look(struct catalog *c, const char *video_id, const char *wanted, cha
     return 0;
 }
 
-/* With the lock held; it is open during the look. The look's time counts from its start. */
+/* With the lock held; it is open during the look. What was seen counts from the look's start, a failure from its end: those
+ * who waited share it, instead of asking a store that is away one after the other. */
 static int refresh(struct catalog *c, struct entry *entry, struct err *e)
 {
     char version[LAYOUT_VERSION_SIZE] = "";
@@ -149,9 +151,12 @@ static int refresh(struct catalog *c, struct entry *entry, struct err *e)
     pthread_mutex_lock(&c->lock);
 
     entry->looking = false;
+    entry->failed = r == 0 ? 0 : e->kind;
     if (r == 0) {
         str_copy(entry->version, sizeof entry->version, version);
         entry->fresh_until_ms = start_ms + (version[0] != '\0' ? CATALOG_FRESH_MS : CATALOG_ABSENT_MS);
+    } else {
+        entry->fresh_until_ms = clock_mono_ms() + CATALOG_FAILED_MS;
     }
     pthread_cond_broadcast(&c->looked);
     return r;
@@ -177,6 +182,8 @@ static int answer(struct catalog *c, const char *video_id, const char *wanted, c
     entry->used_ms = now_ms;
     if (clock_mono_ms() >= entry->fresh_until_ms)
         r = refresh(c, entry, e);
+    else if (entry->failed != 0)
+        r = err_set(e, entry->failed, "a look for %s failed a moment ago", video_id);
     if (r == 0)
         str_copy(ret_version, LAYOUT_VERSION_SIZE, entry->version);
     pthread_mutex_unlock(&c->lock);

@@ -13,6 +13,7 @@
 
 #define CATALOG_FRESH_MS 3000
 #define CATALOG_ABSENT_MS 1000 /* an answer "not there" is trusted for less */
+#define CATALOG_FAILED_MS 500  /* a store that failed is left alone for so long */
 
 struct catalog;
 

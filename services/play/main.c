@@ -53,7 +53,10 @@ static int open_play(struct play *play, const struct settings *s, struct err *e)
                                               .max_entries = CACHE_MAX_ENTRIES},
                       &play->serve.cache, e);
     if (r == 0) /* Redis is a comfort here: only the store is needed to play */
-        r = ready_new(&(struct ready_options){.store = play->store, .bucket = s->processed_bucket}, &play->ready, e);
+        r = ready_new(&(struct ready_options){.store = play->store,
+                                              .bucket = s->processed_bucket,
+                                              .create = {s->raw_bucket, s->processed_bucket}},
+                      &play->ready, e);
     play->serve.store = play->store;
     play->serve.bucket = s->processed_bucket;
     return r;
@@ -79,17 +82,18 @@ static int run(const struct settings *s, const sigset_t *ends, struct err *e)
 
     int r = open_play(&play, s, e);
     if (r == 0)
-        r = http_server_start(&(struct http_server_options){.host = s->host,
-                                                            .port = (uint16_t)s->play_port,
-                                                            .routes = play_routes,
-                                                            .ctx = &play,
-                                                            .threads = (unsigned)s->http_threads,
-                                                            .trusted_proxies = s->trusted_proxies,
-                                                            .cors_origin = "*",
-                                                            .cors_methods = "GET, HEAD, OPTIONS",
-                                                            .cors_headers = "Range, If-Range, If-None-Match, X-Request-ID",
-                                                            .cors_expose = "Content-Length, Content-Range, ETag, X-Request-ID"},
-                              &server, e);
+        r = http_server_start(
+            &(struct http_server_options){.host = s->host,
+                                          .port = (uint16_t)s->play_port,
+                                          .routes = play_routes,
+                                          .ctx = &play,
+                                          .threads = (unsigned)s->http_threads,
+                                          .trusted_proxies = s->trusted_proxies,
+                                          .cors_origin = "*",
+                                          .cors_methods = "GET, HEAD, OPTIONS",
+                                          .cors_headers = "Range, If-Range, If-None-Match, X-Request-ID",
+                                          .cors_expose = "Content-Length, Content-Range, ETag, X-Request-ID"},
+            &server, e);
     if (r == 0) {
         fprintf(stderr, "listening on http://%s:%u\n", s->host, http_server_port(server));
         sigwait(ends, &signal_number);

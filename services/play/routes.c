@@ -14,7 +14,8 @@
 /* A missing thing may come soon, so nobody may remember for long that it was not there. */
 static int not_found(struct http_request *rq, const struct err *e)
 {
-    http_problem(rq, 404, "not-found", (const struct http_field[]){{"Cache-Control", "public, max-age=1"}, {0}}, e->text);
+    http_problem(rq, 404, "not-found", (const struct http_field[]){{"Cache-Control", "public, max-age=1"}, {0}},
+                 e->text);
     return 0;
 }
 
@@ -90,8 +91,6 @@ static int get_file(struct http_request *rq, const struct play *play, const char
 
 static int get_watch(struct http_request *rq, void *ctx, struct err *e)
 {
-    if (!id_video_valid(http_path_param(rq, "id")))
-        return err_set(e, ERR_NOT_FOUND, "there is no such video; look at the address again");
     return get_file(rq, ctx, "watch.html", "no-cache", e);
 }
 
@@ -103,8 +102,8 @@ static int get_web(struct http_request *rq, void *ctx, struct err *e)
 /* What the page shows while it waits. */
 static int status_view(const struct queue_video *v, const char *play_url, json_t **ret, struct err *e)
 {
-    static const char *const shown[] = {"id",       "state",    "title",  "description", "playable",
-                                        "progress", "duration", "width",  "height",      "error"};
+    static const char *const shown[] = {"id",       "state",    "title", "description", "playable",
+                                        "progress", "duration", "width", "height",      "error"};
     JSON_AUTO json_t *whole = NULL, *part = json_object();
 
     int r = video_view(v, play_url, &whole, e);
@@ -118,7 +117,7 @@ static int status_view(const struct queue_video *v, const char *play_url, json_t
     return 0;
 }
 
-/* Without Redis the store still knows whether the video can be played. */
+/* When the index does not know, the store still knows whether the video can be played. */
 static int status_from_store(const struct play *play, const char *video_id, json_t **ret, struct err *e)
 {
     char version[LAYOUT_VERSION_SIZE];
@@ -127,29 +126,35 @@ static int status_from_store(const struct play *play, const char *video_id, json
     if (r != 0)
         return r;
     *ret = json_object();
-    json_put_text(*ret, "id", video_id);
-    json_put_text(*ret, "state", video_state_name(VIDEO_COMPLETED));
-    json_put_bool(*ret, "playable", true);
+    if (!json_put_text(*ret, "id", video_id) || !json_put_text(*ret, "state", video_state_name(VIDEO_COMPLETED)) ||
+        !json_put_bool(*ret, "playable", true))
+        return err_set(e, ERR_TEMPORARY, "no memory for the state of a video");
     return 0;
+}
+
+static int find_status(const struct play *play, const char *video_id, json_t **ret, struct err *e)
+{
+    struct queue_video video = {0};
+
+    if (!id_video_valid(video_id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such video; look at the address again");
+    int indexed = queue_video_get(play->queue, video_id, &video, e);
+    int r = indexed == 0 ? status_view(&video, play->settings->public_play_url, ret, e)
+                         : status_from_store(play, video_id, ret, e);
+    queue_video_release(&video);
+    if (r == -ERR_NOT_FOUND &&
+        indexed != -ERR_NOT_FOUND) /* it may be on its way: nobody must believe that it is gone */
+        return err_set(e, ERR_BUSY, "the state of the video is not known at the moment; try again in a few seconds");
+    return r;
 }
 
 static int get_status(struct http_request *rq, void *ctx, struct err *e)
 {
-    const struct play *play = ctx;
-    const char *video_id = http_path_param(rq, "id");
-    struct queue_video video = {0};
     JSON_AUTO json_t *body = NULL;
     BUF_AUTO struct buf text;
 
     buf_init(&text, VIDEO_RECORD_MAX);
-    if (!id_video_valid(video_id))
-        return err_set(e, ERR_NOT_FOUND, "there is no such video; look at the address again");
-    int r = queue_video_get(play->queue, video_id, &video, e);
-    if (r == 0)
-        r = status_view(&video, play->settings->public_play_url, &body, e);
-    else if (r != -ERR_NOT_FOUND)
-        r = status_from_store(play, video_id, &body, e);
-    queue_video_release(&video);
+    int r = find_status(ctx, http_path_param(rq, "id"), &body, e);
     if (r == -ERR_NOT_FOUND)
         return not_found(rq, e);
     if (r == 0)

@@ -21,12 +21,12 @@ struct serve {
 
 /* One thing that can be asked for. Its ETag is made from `tag`, which changes whenever its bytes do. */
 struct resource {
-    const char *key;           /* of the object */
+    const char *key; /* of the object */
     const char *content_type;
     const char *cache_control;
-    const char *tag;           /* the version: its objects never change */
-    const char *prefix;        /* NULL, or put before every URI of this playlist ("<version>/") */
-    bool text;                 /* compressed for clients that take gzip */
+    const char *tag;    /* the version: its objects never change */
+    const char *prefix; /* NULL, or put before every URI of this playlist ("<version>/") */
+    bool text;          /* compressed for clients that take gzip */
 };
 
 /* ERR_NOT_FOUND when the object is not there. */

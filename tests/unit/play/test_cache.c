@@ -19,7 +19,7 @@ struct source {
     pthread_mutex_t *gate; /* held by the test while loads shall wait */
 };
 
-static int load(void *ctx, struct buf *out, struct err *err)
+static int load(void *ctx, struct cache_entry *entry, struct err *err)
 {
     struct source *source = ctx;
 
@@ -29,10 +29,12 @@ static int load(void *ctx, struct buf *out, struct err *err)
         pthread_mutex_unlock(source->gate);
     }
     if (source->result != 0)
-        return err_set(err, (enum err_kind)-source->result, "the load failed");
-    for (size_t i = 0; i < source->size; i++)
-        buf_putc(out, 'x');
-    return 0;
+        return err_set(err, (enum err_kind) - source->result, "the load failed");
+    char *to;
+    int r = cache_room(entry, source->size, &to, err);
+    if (r == 0)
+        memset(to, 'x', source->size);
+    return r;
 }
 
 static struct cache *make(size_t max_bytes, size_t max_object, size_t max_entries)
@@ -51,7 +53,7 @@ static int touch(struct cache *c, const char *key, struct source *source)
 
     if (r == 0) {
         ck_assert_uint_eq(cache_size(entry), source->size);
-        cache_put_back(c, entry);
+        cache_put_back(entry);
     }
     return r;
 }
@@ -93,9 +95,9 @@ START_TEST(what_is_in_use_stays_and_counts)
     struct cache_entry *held;
 
     ck_assert_int_eq(cache_get(c, "a", load, &a, &held, &e), 0);
-    ck_assert_int_eq(touch(c, "b", &b), -ERR_TOO_LARGE); /* no room at this moment */
+    ck_assert_int_eq(touch(c, "b", &b), -ERR_BUSY); /* no room at this moment */
     ck_assert_int_eq(memcmp(cache_data(held), "xxxx", 4), 0);
-    cache_put_back(c, held);
+    cache_put_back(held);
     ck_assert_int_eq(touch(c, "b", &b), 0);
     cache_free(c);
 }
@@ -158,7 +160,7 @@ static void *ask(void *arg)
 
     if (cache_get(crowd->cache, "hot", load, crowd->source, &entry, &mine) == 0) {
         crowd->served++;
-        cache_put_back(crowd->cache, entry);
+        cache_put_back(entry);
     } else {
         crowd->failed++;
     }

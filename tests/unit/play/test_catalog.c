@@ -50,8 +50,8 @@ static void publish(uint64_t generation, char version[LAYOUT_VERSION_SIZE])
     layout_version(generation, 7, "0123456789abcdef", version);
     buf_init(&text, OUTCOME_MAX);
     ck_assert_int_eq(outcome_write_published(video, generation, version, result, sizeof result - 1, &text, &e), 0);
-    ck_assert_int_eq(outcome_create(store, "processed", video, generation, buf_cstr(&text), text.len, &stands, &ours, &e),
-                     0);
+    ck_assert_int_eq(
+        outcome_create(store, "processed", video, generation, buf_cstr(&text), text.len, &stands, &ours, &e), 0);
     ck_assert(ours);
     buf_release(&text);
 }
@@ -64,8 +64,8 @@ static void put_failed(uint64_t generation)
 
     buf_init(&text, OUTCOME_MAX);
     ck_assert_int_eq(outcome_write_failed(video, generation, "no", &text, &e), 0);
-    ck_assert_int_eq(outcome_create(store, "processed", video, generation, buf_cstr(&text), text.len, &stands, &ours, &e),
-                     0);
+    ck_assert_int_eq(
+        outcome_create(store, "processed", video, generation, buf_cstr(&text), text.len, &stands, &ours, &e), 0);
     buf_release(&text);
 }
 
