@@ -1,9 +1,10 @@
 #include "proto/hls.h"
 
+#include "suite.h"
+
 #include "base/mem.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define S 1000000
@@ -233,10 +234,5 @@ int main(void)
     tcase_add_test(reader, what_is_written_can_be_walked);
     suite_add_tcase(suite, writer);
     suite_add_tcase(suite, reader);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }
