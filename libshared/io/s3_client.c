@@ -235,6 +235,7 @@ static const struct {
     {"ConditionalRequestConflict", {ERR_TEMPORARY, true}}, /* 409: lost to a racer that may itself fail yet */
     {"OperationAborted", {ERR_TEMPORARY, true}},
     {"RequestTimeout", {ERR_TEMPORARY, true}}, /* 400: the body came too slowly */
+    {"AccessDenied", {ERR_TEMPORARY, true}},   /* MinIO says so, too, when a delete removes the folder of a PUT */
     {"SlowDown", {ERR_TEMPORARY, true}},
     {"InternalError", {ERR_TEMPORARY, true}},
     {"ServiceUnavailable", {ERR_TEMPORARY, true}},

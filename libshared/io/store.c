@@ -12,10 +12,9 @@
 
 #define DELETE_BATCH 1000 /* keys remembered at once by store_delete_prefix */
 
-static struct metric requests =
-    METRIC_COUNTER("weir_store_requests_total", "Calls of the object store.", "operation");
-static struct metric errors =
-    METRIC_COUNTER("weir_store_errors_total", "Calls of the object store that failed, after all retries.", "operation");
+static struct metric requests = METRIC_COUNTER("weir_store_requests_total", "Calls of the object store.", "operation");
+static struct metric errors = METRIC_COUNTER("weir_store_errors_total",
+                                             "Calls of the object store that failed, after all retries.", "operation");
 
 /* One call of the public interface: what its errors and metrics are named after. */
 struct call {
@@ -182,9 +181,10 @@ int store_probe(struct store *s, const char *bucket, struct err *e)
     r = store_put_bytes(s, bucket, key, "2", 1, &once, e);
     int deletion = store_delete(s, bucket, key, r == -ERR_CONFLICT ? e : NULL);
     if (r == 0)
-        return err_set(e, ERR_INVALID,
-                       "store %s ignores If-None-Match: two writers may create the same object, and Weir would lose data",
-                       s->name);
+        return err_set(
+            e, ERR_INVALID,
+            "store %s ignores If-None-Match: two writers may create the same object, and Weir would lose data",
+            s->name);
     return r == -ERR_CONFLICT ? deletion : r;
 }
 

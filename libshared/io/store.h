@@ -18,10 +18,10 @@
  * that is its own: callers read what is there and compare. Failures of the network or the server, also 401 and 403, are
  * ERR_TEMPORARY; a missing object or upload is ERR_NOT_FOUND. Thread-safe. */
 
-#define STORE_ETAG_SIZE 72        /* with quotes and NUL */
-#define STORE_UPLOAD_ID_SIZE 512  /* with NUL */
-#define STORE_KEY_MAX 1024        /* bytes, without NUL */
-#define STORE_PART_MAX 10000      /* highest part number */
+#define STORE_ETAG_SIZE 72             /* with quotes and NUL */
+#define STORE_UPLOAD_ID_SIZE 512       /* with NUL */
+#define STORE_KEY_MAX 1024             /* bytes, without NUL */
+#define STORE_PART_MAX 10000           /* highest part number */
 #define STORE_PART_MIN_SIZE (5u << 20) /* S3: every part but the last; the directory store enforces it too */
 
 struct store;
@@ -49,8 +49,8 @@ struct store_put_options {
 };
 
 struct store_info {
-    uint64_t size_bytes;     /* of the whole object */
-    uint64_t modified_ms;    /* wall clock */
+    uint64_t size_bytes;        /* of the whole object */
+    uint64_t modified_ms;       /* wall clock */
     char etag[STORE_ETAG_SIZE]; /* strong, in quotes */
 };
 
@@ -133,7 +133,7 @@ int store_multipart_abort(struct store *s, const char *bucket, const char *key, 
 
 /* The back ends. */
 struct store_s3_options {
-    const char *endpoint;   /* http(s)://host[:port] */
+    const char *endpoint; /* http(s)://host[:port] */
     const char *access_key, *secret_key, *region;
     uint64_t connect_timeout_ms; /* 0: 5 s */
     uint64_t stall_timeout_ms;   /* no byte for so long ends an attempt; 0: 30 s */

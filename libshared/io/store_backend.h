@@ -8,7 +8,7 @@
  * counts; `e`, `options` and ret_… are never NULL. A callback's result other than 0 ends the call and is returned as it
  * is. */
 
-#define STORE_BUCKET_MAX 63 /* bytes */
+#define STORE_BUCKET_MAX 63   /* bytes */
 #define STORE_SEGMENT_MAX 255 /* bytes between two '/' of a key: a file's name in the directory store */
 
 struct store_ops {

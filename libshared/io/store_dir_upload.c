@@ -185,7 +185,7 @@ int dir_multipart_put(struct store *s, const char *bucket, const char *key, cons
                       const struct store_body *body, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
     char temp[DIR_TEMP_SIZE], part[DIR_TEMP_SIZE];
-    int fd;
+    int fd = -1;
 
     int r = upload_open((struct store_dir *)s, bucket, key, upload_id, &fd, e);
     if (r != 0)
@@ -240,7 +240,7 @@ int dir_multipart_list(struct store *s, const char *bucket, const char *key, con
                        store_each_part *each, void *ctx, struct err *e)
 {
     struct store_part part;
-    int fd;
+    int fd = -1;
 
     MEM_AUTO bool *there = mem_zalloc(STORE_PART_MAX + 1);
     if (there == NULL)
@@ -360,7 +360,7 @@ int dir_multipart_complete(struct store *s, const char *bucket, const char *key,
                            const struct store_part *parts, size_t count, bool if_none_match, struct err *e)
 {
     struct store_dir *d = (struct store_dir *)s;
-    int fd;
+    int fd = -1;
 
     int r = upload_open(d, bucket, key, upload_id, &fd, e);
     if (r != 0)

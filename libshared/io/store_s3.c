@@ -12,10 +12,10 @@
 #include <string.h>
 
 #define CHECKSUM_BLOCK ((size_t)256 << 10)
-#define COMPLETE_BODY_MAX ((size_t)4 << 20)  /* 10 000 parts */
-#define COMPLETE_STALL_MS 300000             /* the server may copy every part before it answers */
-#define PAGE_MAX 1000                        /* entries of one listing */
-#define RESUME_PROGRESS ((uint64_t)1 << 20)  /* a transfer that got so far before it broke starts to count anew */
+#define COMPLETE_BODY_MAX ((size_t)4 << 20) /* 10 000 parts */
+#define COMPLETE_STALL_MS 300000            /* the server may copy every part before it answers */
+#define PAGE_MAX 1000                       /* entries of one listing */
+#define RESUME_PROGRESS ((uint64_t)1 << 20) /* a transfer that got so far before it broke starts to count anew */
 #define RESUME_BACKOFF_MS 50
 #define ABORT_TRIES 20
 #define ABORT_BACKOFF_MS 50
@@ -71,10 +71,11 @@ static int create_bucket(struct s3_client *c, const char *bucket, struct err *e)
     if (call == NULL)
         return no_memory(e);
     if (strcmp(s3_client_region(c), "us-east-1") != 0 && /* the default must not be named */
-        !str_format(xml, sizeof xml,
-                    "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>%s"
-                    "</LocationConstraint></CreateBucketConfiguration>",
-                    s3_client_region(c)))
+        !str_format(
+            xml, sizeof xml,
+            "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>%s"
+            "</LocationConstraint></CreateBucketConfiguration>",
+            s3_client_region(c)))
         return err_set(e, ERR_INVALID, "the region's name is too long");
     struct store_bytes bytes = {xml, strlen(xml)};
     struct store_body source = store_body_bytes(&bytes);
@@ -221,8 +222,7 @@ static int accept_answer(struct get *g, const struct http_field *fields, unsigne
 {
     struct store_info info;
 
-    if (status != (g->ranged ? 206u : 200u) ||
-        (g->ranged && !range_begins_at(fields[S3_CONTENT_RANGE].value, g->at)))
+    if (status != (g->ranged ? 206u : 200u) || (g->ranged && !range_begins_at(fields[S3_CONTENT_RANGE].value, g->at)))
         return err_set(e, ERR_TEMPORARY, "another range came than was asked for");
     int r = read_info(fields, status, &info, e);
     if (r != 0)

@@ -21,9 +21,14 @@ struct field {
     size_t offset, size;
 };
 
-#define ANSWER(p, t, member)                                                                                          \
-    {p, t, false, offsetof(struct s3_answer, member), sizeof(((struct s3_answer *)0)->member)}
-#define ITEM(p, t, member) {p, t, true, offsetof(struct s3_item, member), sizeof(((struct s3_item *)0)->member)}
+#define ANSWER(p, t, member)                                                                                           \
+    {                                                                                                                  \
+        p, t, false, offsetof(struct s3_answer, member), sizeof(((struct s3_answer *)0)->member)                       \
+    }
+#define ITEM(p, t, member)                                                                                             \
+    {                                                                                                                  \
+        p, t, true, offsetof(struct s3_item, member), sizeof(((struct s3_item *)0)->member)                            \
+    }
 
 static const struct field fields[] = {
     ANSWER("Error/Code", FIELD_TEXT, code),

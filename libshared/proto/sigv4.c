@@ -193,7 +193,8 @@ static int signing_key(const struct sigv4_key *key, const char *date, struct mac
     return r;
 }
 
-static int hash_canonical(const struct sigv4_request *request, char ret_hex[2 * SHA256_DIGEST_LENGTH + 1], struct err *e)
+static int hash_canonical(const struct sigv4_request *request, char ret_hex[2 * SHA256_DIGEST_LENGTH + 1],
+                          struct err *e)
 {
     unsigned char hash[SHA256_DIGEST_LENGTH];
     BUF_AUTO struct buf text;

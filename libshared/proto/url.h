@@ -14,7 +14,8 @@ void url_encode(struct buf *out, const char *s, bool keep_slashes);
 
 struct url_endpoint {
     bool tls;
-    char authority[URL_AUTHORITY_SIZE]; /* "host", "host:9000", "[::1]:9000": without the port that the scheme implies */
+    char
+        authority[URL_AUTHORITY_SIZE]; /* "host", "host:9000", "[::1]:9000": without the port that the scheme implies */
 };
 
 /* "http(s)://host[:port]" with at most a '/' behind it. ERR_INVALID, saying why, for anything else. */

@@ -13,7 +13,7 @@ extern const char *const store_server_names[STORE_SERVERS];
 void store_servers_start(void);
 void store_servers_stop(void); /* ends the servers and removes the data; also at exit */
 
-struct store *store_servers_open(enum store_server server); /* fails the process when it can't */
+struct store *store_servers_open(enum store_server server);   /* fails the process when it can't */
 const char *store_servers_endpoint(enum store_server server); /* http://127.0.0.1:PORT; NULL for the directory */
 
 #define STORE_SERVERS_USER "weir-test"

@@ -38,23 +38,23 @@ static void close_backend(void)
 }
 
 /* Every test runs once per back end: `_i` is its number. */
-#define STORE_TEST(name)                                                                                              \
-    static void name##_body(void);                                                                                    \
-    START_TEST(name)                                                                                                  \
-    {                                                                                                                 \
-        open_backend(_i);                                                                                             \
-        name##_body();                                                                                                \
-        close_backend();                                                                                              \
-    }                                                                                                                 \
-    END_TEST                                                                                                          \
+#define STORE_TEST(name)                                                                                               \
+    static void name##_body(void);                                                                                     \
+    START_TEST(name)                                                                                                   \
+    {                                                                                                                  \
+        open_backend(_i);                                                                                              \
+        name##_body();                                                                                                 \
+        close_backend();                                                                                               \
+    }                                                                                                                  \
+    END_TEST                                                                                                           \
     static void name##_body(void)
 
 #define OK(call) ck_assert_msg((call) == 0, "%s: %s", #call, e.text)
-#define FAILS(kind, call)                                                                                             \
-    do {                                                                                                              \
-        e.text[0] = '\0';                                                                                             \
-        int got = (call);                                                                                             \
-        ck_assert_msg(got == -(kind), "%s: %d, expected %d: %s", #call, got, -(kind), e.text);                        \
+#define FAILS(kind, call)                                                                                              \
+    do {                                                                                                               \
+        e.text[0] = '\0';                                                                                              \
+        int got = (call);                                                                                              \
+        ck_assert_msg(got == -(kind), "%s: %d, expected %d: %s", #call, got, -(kind), e.text);                         \
     } while (0)
 
 /* ---- bodies with a pattern: nothing of them is in memory ------------------------------------------------------------ */
@@ -163,8 +163,16 @@ STORE_TEST(gives_back_what_was_put)
 static const struct {
     uint64_t first, count, expected;
 } ranges[] = {
-    {0, UINT64_MAX, 100000}, {0, 1, 1},     {99999, 1, 1},           {99999, 2, 1}, {1, 50000, 50000},
-    {100000, 1, 0},          {200000, 7, 0}, {100000, UINT64_MAX, 0}, {5, 0, 0},     {UINT64_MAX, UINT64_MAX, 0},
+    {0, UINT64_MAX, 100000},
+    {0, 1, 1},
+    {99999, 1, 1},
+    {99999, 2, 1},
+    {1, 50000, 50000},
+    {100000, 1, 0},
+    {200000, 7, 0},
+    {100000, UINT64_MAX, 0},
+    {5, 0, 0},
+    {UINT64_MAX, UINT64_MAX, 0},
     {70000, UINT64_MAX, 30000},
 };
 
@@ -279,9 +287,30 @@ STORE_TEST(passes_on_what_a_body_returns)
 /* ---- keys ----------------------------------------------------------------------------------------------------------- */
 
 static const char *const odd_keys[] = {
-    ".videos/v_1.json", ".hidden", "a b", "a+b", "a%20b", "a%2Fb", "a&b=c", "a?b#c", "a=b", "a'b\"c", "<a>&amp;</a>",
-    "a:b@c", "[a]{b}|c^d`e", "~a-b_c.d!e*f(g)", "$a,b;c", "ünïcödé/日本語/😀", "…/..a/a../...", "a\\b", "-", "Key/key/KEY",
-    "%", "%zz", "+", " lead and trail ",
+    ".videos/v_1.json",
+    ".hidden",
+    "a b",
+    "a+b",
+    "a%20b",
+    "a%2Fb",
+    "a&b=c",
+    "a?b#c",
+    "a=b",
+    "a'b\"c",
+    "<a>&amp;</a>",
+    "a:b@c",
+    "[a]{b}|c^d`e",
+    "~a-b_c.d!e*f(g)",
+    "$a,b;c",
+    "ünïcödé/日本語/😀",
+    "…/..a/a../...",
+    "a\\b",
+    "-",
+    "Key/key/KEY",
+    "%",
+    "%zz",
+    "+",
+    " lead and trail ",
 };
 
 STORE_TEST(keys_may_hold_any_character)
@@ -307,8 +336,8 @@ STORE_TEST(keys_may_hold_any_character)
 STORE_TEST(hostile_keys_are_invalid)
 {
     static const char *const bad[] = {
-        "", "/", "/a", "a/", "a//b", ".", "..", "../x", "a/../b", "a/..", "./a", "a/./b", "a\nb", "a\x7f", "\x01",
-        "\xff", "a/\xc0\xaf/b", "\xed\xa0\x80",
+        "",     "/",   "/a",    "a/",   "a//b",  ".",    "..",   "../x",         "a/../b",
+        "a/..", "./a", "a/./b", "a\nb", "a\x7f", "\x01", "\xff", "a/\xc0\xaf/b", "\xed\xa0\x80",
     };
     char *key = mem_zalloc(STORE_KEY_MAX + 2);
     struct store_info info;
@@ -374,7 +403,7 @@ struct race {
     int (*run)(struct store *s, const char *key, unsigned racer, struct err *e);
     struct store *stores[RACERS]; /* as if they were processes */
     int results[RACERS];
-    char seen[RACERS][16];        /* the object, read right after */
+    char seen[RACERS][16]; /* the object, read right after */
     unsigned next;
     pthread_mutex_t lock;
 };
@@ -529,17 +558,18 @@ static void expect_list(const char *prefix, const char *start_after, uint64_t ma
 
 STORE_TEST(lists_in_byte_order_of_whole_keys)
 {
-    static const char *const keys[] = {"a/b", "a.b", "a0", "a-/x", "a/b.c/d", "a/b/", "a/a/a/a", "b", "A", ".z/1", "é/1",
-                                       "a/b-c", "a/zz/1", "a/zz/2", "a/zz0"};
+    static const char *const keys[] = {"a/b", "a.b",  "a0",  "a-/x",  "a/b.c/d", "a/b/",   "a/a/a/a", "b",
+                                       "A",   ".z/1", "é/1", "a/b-c", "a/zz/1",  "a/zz/2", "a/zz0"};
     struct seen seen = {.stop_at = 2, .stop_with = 5};
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         if (strcmp(keys[i], "a/b/") != 0 && strcmp(keys[i], "a/b") != 0)
             put(keys[i], "x");
     put("a/b/c", "12");
-    expect_list("", NULL, 0,
-                ".z/1=1\nA=1\na-/x=1\na.b=1\na/a/a/a=1\na/b-c=1\na/b.c/d=1\na/b/c=2\na/zz/1=1\na/zz/2=1\na/zz0=1\na0=1\n"
-                "b=1\né/1=1\n");
+    expect_list(
+        "", NULL, 0,
+        ".z/1=1\nA=1\na-/x=1\na.b=1\na/a/a/a=1\na/b-c=1\na/b.c/d=1\na/b/c=2\na/zz/1=1\na/zz/2=1\na/zz0=1\na0=1\n"
+        "b=1\né/1=1\n");
     expect_list("a/b", NULL, 0, "a/b-c=1\na/b.c/d=1\na/b/c=2\n");
     expect_list("a/b/", NULL, 0, "a/b/c=2\n");
     expect_list("a/zz", NULL, 0, "a/zz/1=1\na/zz/2=1\na/zz0=1\n");
@@ -729,7 +759,8 @@ STORE_TEST(refuses_wrong_parts)
     create_upload("k", id);
     parts[0] = put_part("k", id, 1, 1, 100);
     parts[1] = put_part("k", id, 2, 2, 100);
-    FAILS(ERR_INVALID, store_multipart_complete(store, bucket, "k", id, parts, 2, true, &e)); /* the first is too small */
+    FAILS(ERR_INVALID,
+          store_multipart_complete(store, bucket, "k", id, parts, 2, true, &e)); /* the first is too small */
     FAILS(ERR_INVALID, store_multipart_complete(store, bucket, "k", id, parts, 0, true, &e));
     other = parts[0];
     memcpy(other.etag, parts[1].etag, sizeof other.etag);
@@ -852,8 +883,8 @@ static void *keep_putting_parts(void *arg)
     return NULL;
 }
 
-/* An abort with parts in flight. A server may store one of them after its answer to the abort (versitygw does): the upload
- * is there again then, until the next abort. */
+/* An abort with parts in flight. A server may fail at it, or store one of the parts after its answer (versitygw does both);
+ * the next abort ends it. */
 STORE_TEST(aborts_under_parts_in_flight)
 {
     struct aborted a = {.stop = false};
@@ -867,7 +898,7 @@ STORE_TEST(aborts_under_parts_in_flight)
     a.stop = true;
     for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
         pthread_join(threads[i], NULL);
-    ck_assert_msg(r == 0, "%s", e.text);
+    ck_assert_msg(r == 0 || r == -ERR_TEMPORARY, "%s", e.text);
     OK(store_multipart_abort(store, bucket, "k", a.id, &e));
     FAILS(ERR_NOT_FOUND, store_multipart_list(store, bucket, "k", a.id, see_part, &(struct seen){0}, &e));
 }
@@ -954,14 +985,38 @@ STORE_TEST(folders_come_and_go)
 int main(void)
 {
     const TTest *const tests[] = {
-        gives_back_what_was_put, gives_ranges, says_what_is_missing, a_missing_bucket_is_temporary, makes_a_bucket_once,
-        small_objects_are_bounded, replaces_and_changes_the_etag, passes_on_what_a_sink_returns,
-        passes_on_what_a_body_returns, keys_may_hold_any_character, hostile_keys_are_invalid, an_object_is_no_folder,
-        creates_once, eight_racers_put_and_one_wins, eight_racers_complete_and_one_wins,
-        eight_racers_put_or_complete_and_one_wins, probe_accepts_it, lists_in_byte_order_of_whole_keys, lists_odd_keys,
-        lists_and_deletes_many, deletes_what_may_not_be_there, joins_parts, completes_some_of_the_parts,
-        refuses_wrong_parts, completes_once, a_second_complete_changes_nothing, aborts, unknown_uploads_are_not_found,
-        lists_parts_until_told_to_stop, aborts_under_parts_in_flight, readers_see_whole_objects, folders_come_and_go,
+        gives_back_what_was_put,
+        gives_ranges,
+        says_what_is_missing,
+        a_missing_bucket_is_temporary,
+        makes_a_bucket_once,
+        small_objects_are_bounded,
+        replaces_and_changes_the_etag,
+        passes_on_what_a_sink_returns,
+        passes_on_what_a_body_returns,
+        keys_may_hold_any_character,
+        hostile_keys_are_invalid,
+        an_object_is_no_folder,
+        creates_once,
+        eight_racers_put_and_one_wins,
+        eight_racers_complete_and_one_wins,
+        eight_racers_put_or_complete_and_one_wins,
+        probe_accepts_it,
+        lists_in_byte_order_of_whole_keys,
+        lists_odd_keys,
+        lists_and_deletes_many,
+        deletes_what_may_not_be_there,
+        joins_parts,
+        completes_some_of_the_parts,
+        refuses_wrong_parts,
+        completes_once,
+        a_second_complete_changes_nothing,
+        aborts,
+        unknown_uploads_are_not_found,
+        lists_parts_until_told_to_stop,
+        aborts_under_parts_in_flight,
+        readers_see_whole_objects,
+        folders_come_and_go,
     };
     Suite *suite = suite_create("store");
 
