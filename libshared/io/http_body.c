@@ -77,7 +77,7 @@ static int64_t take_ahead(struct http_request *rq, void *data, size_t size)
 static int read_some(struct http_request *rq, void *data, size_t size, uint64_t timeout_ms, size_t *ret_len,
                      struct err *e)
 {
-    size_t available;
+    size_t available = 0;
     int64_t n = 0;
     int r;
 

@@ -7,6 +7,8 @@
 #include <civetweb.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -106,6 +108,18 @@ static int on_request(struct mg_connection *connection)
     return rq->status > 0 ? rq->status : 499;
 }
 
+/* civetweb calls a head that fills its buffer malformed. Then it has left bytes in the socket, or read as many as fit. */
+static bool is_too_large(const struct http_worker *w)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+
+    if (http_socket_available(w->fd) > 0)
+        return true;
+    return w->is_first && getsockopt(w->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_bytes_received >= HTTP_HEAD_SIZE;
+}
+
 /* What is left of civetweb's own answers: to heads that it can't read. The connection is closed afterwards. */
 static int on_error(struct mg_connection *connection, int status, const char *text)
 {
@@ -113,7 +127,7 @@ static int on_error(struct mg_connection *connection, int status, const char *te
     uint64_t now = clock_mono_ms();
 
     pthread_mutex_lock(&w->lock);
-    bool late = now - w->since_ms + 100 >= HTTP_HEADER_MS;
+    bool late = now - w->since_ms + 100 >= w->server->options.header_timeout_ms;
     int evicted = w->evicted;
     pthread_mutex_unlock(&w->lock);
     if (!take_request(w))
@@ -124,7 +138,7 @@ static int on_error(struct mg_connection *connection, int status, const char *te
         http_serve_broken(w, evicted, "The headers took too long.");
     else if (late)
         http_serve_broken(w, 408, "The headers were not complete in time.");
-    else if (status == 413)
+    else if (status == 413 || (status == 400 && is_too_large(w)))
         http_serve_broken(w, 431, "The headers are larger than 16 KiB.");
     else if (status == 505)
         http_serve_broken(w, 505, "This server speaks HTTP/1.1.");
@@ -137,8 +151,8 @@ static int on_message(const struct mg_connection *connection, const char *text)
 {
     struct http_server *s = connection == NULL ? NULL : mg_get_user_data(mg_get_context(connection));
 
-    if (s != NULL && s->port == 0)
-        str_copy(s->start_text, sizeof s->start_text, text);
+    if (s != NULL && s->port == 0 && *s->start_text == '\0')
+        str_copy(s->start_text, sizeof s->start_text, text); /* the first says most */
     else
         log_debug(NULL, "http back end", "text", text);
     return 1;
@@ -165,7 +179,7 @@ static struct mg_context *start_context(struct http_server *s)
         .init_connection = on_connection,
     };
     char listen_on[300];
-    struct num_text threads = num_u64(s->options.threads), header_ms = num_u64(HTTP_HEADER_MS),
+    struct num_text threads = num_u64(s->options.threads), header_ms = num_u64(s->options.header_timeout_ms),
                     head_size = num_u64(HTTP_HEAD_SIZE);
     const char *settings[] = {
         "listening_ports",
@@ -228,23 +242,34 @@ int http_backend_start(struct http_server *s, struct err *e)
     return 0;
 }
 
-/* civetweb can't stop listening without ending every request. So its listening socket is shut down and a pipe that says
- * nothing takes the descriptor's place. */
+static void set_quiet(struct http_server *s, bool quiet)
+{
+    char byte = 0;
+    ssize_t ignored = quiet ? read(s->quiet[0], &byte, 1) : write(s->quiet[1], &byte, 1);
+
+    (void)ignored;
+}
+
+/* civetweb can't stop listening without ending every request. So its listening socket is shut down, and a pipe that says
+ * nothing takes the descriptor's place. At first it has a byte: the accepting thread, which the shutdown wakes in its
+ * poll, looks at the pipe already but would not be woken by it, and must not go back to sleep. */
 void http_backend_stop_accepting(struct http_server *s)
 {
     int fd = http_socket_find_listener(s->port);
 
     if (fd < 0)
         return;
+    set_quiet(s, false);
     shutdown(fd, SHUT_RDWR);
     dup3(s->quiet[0], fd, O_CLOEXEC);
+    clock_sleep_ms(20);
+    set_quiet(s, true);
 }
 
 void http_backend_stop(struct http_server *s)
 {
     if (s->backend != NULL) {
-        ssize_t ignored = write(s->quiet[1], "", 1); /* wakes the accepting thread */
-        (void)ignored;
+        set_quiet(s, false); /* wakes the accepting thread */
         mg_stop(s->backend);
         s->backend = NULL;
     }

@@ -27,11 +27,19 @@ struct lingering {
     uint64_t end_ms, quiet_ms, left;
 };
 
+struct waiting {
+    struct http_worker *worker;
+    uint64_t since_ms;
+    bool is_first, is_trusted;
+    char peer[HTTP_ADDRESS_SIZE];
+};
+
 struct http_guard {
     struct http_server *server;
     pthread_t thread;
     int wake_fd;
     _Atomic bool ending;
+    struct waiting *waiting; /* room for every thread's */
 
     pthread_mutex_t lock; /* for the list */
     struct lingering list[MAX_LINGERING];
@@ -88,13 +96,6 @@ static void read_lingering(struct http_guard *g)
 }
 
 /* --- Waiting connections --- */
-
-struct waiting {
-    struct http_worker *worker;
-    uint64_t since_ms;
-    bool is_first, is_trusted;
-    char peer[HTTP_ADDRESS_SIZE];
-};
 
 /* Everything that holds a thread without a request, oldest first. */
 static int older_first(const void *a, const void *b)
@@ -155,7 +156,7 @@ static int judge(const struct http_server *s, const struct waiting *list, size_t
 
     if (s->stopping)
         return 503;
-    if (waited_ms >= HTTP_HEADER_MS)
+    if (waited_ms >= s->options.header_timeout_ms)
         return 408;
     if (excess > 0 && waited_ms >= SCARCE_WAIT_MS && !(list->is_first && list->is_trusted))
         return 503;
@@ -213,15 +214,12 @@ static void wait_for_news(struct http_guard *g)
 static void *guard_thread(void *arg)
 {
     struct http_guard *g = arg;
-    struct waiting *list = mem_calloc(g->server->options.threads, sizeof *list);
 
     while (!g->ending) {
         wait_for_news(g);
         read_lingering(g);
-        if (list != NULL)
-            look_at_waiting(g->server, list);
+        look_at_waiting(g->server, g->waiting);
     }
-    mem_free(list);
     return NULL;
 }
 
@@ -233,6 +231,17 @@ void http_guard_wake(struct http_server *s)
     (void)ignored;
 }
 
+static void free_guard(struct http_guard *g)
+{
+    for (size_t i = 0; i < g->count; i++)
+        close(g->list[i].fd);
+    if (g->wake_fd >= 0)
+        close(g->wake_fd);
+    pthread_mutex_destroy(&g->lock);
+    mem_free(g->waiting);
+    mem_free(g);
+}
+
 int http_guard_start(struct http_server *s, struct err *e)
 {
     struct http_guard *g = mem_zalloc(sizeof *g);
@@ -241,14 +250,12 @@ int http_guard_start(struct http_server *s, struct err *e)
         return err_set(e, ERR_TEMPORARY, "no memory for an HTTP server");
     g->server = s;
     g->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    g->waiting = mem_calloc(s->options.threads, sizeof *g->waiting);
     pthread_mutex_init(&g->lock, NULL);
     s->guard = g;
-    if (g->wake_fd < 0 || pthread_create(&g->thread, NULL, guard_thread, g) != 0) {
+    if (g->wake_fd < 0 || g->waiting == NULL || pthread_create(&g->thread, NULL, guard_thread, g) != 0) {
         s->guard = NULL;
-        pthread_mutex_destroy(&g->lock);
-        if (g->wake_fd >= 0)
-            close(g->wake_fd);
-        mem_free(g);
+        free_guard(g);
         return err_set(e, ERR_TEMPORARY, "can't start a thread for the HTTP server");
     }
     return 0;
@@ -263,10 +270,6 @@ void http_guard_stop(struct http_server *s)
     g->ending = true;
     http_guard_wake(s);
     pthread_join(g->thread, NULL);
-    for (size_t i = 0; i < g->count; i++)
-        close(g->list[i].fd);
-    pthread_mutex_destroy(&g->lock);
-    close(g->wake_fd);
-    mem_free(g);
+    free_guard(g);
     s->guard = NULL;
 }

@@ -15,7 +15,6 @@
 
 #define HTTP_HEAD_SIZE (16 * 1024)  /* a request's header block */
 #define HTTP_ANSWER_SIZE (8 * 1024) /* an answer's header block */
-#define HTTP_HEADER_MS 10000        /* headers must be complete */
 #define HTTP_STALL_MS 30000         /* a client that takes nothing of an answer for so long is gone */
 #define HTTP_DRAIN_MAX (64 * 1024)  /* unread body that is read to keep the connection */
 #define HTTP_DRAIN_MS 1000

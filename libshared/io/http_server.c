@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #define SMALL_BODY (64 * 1024) /* what a route that takes no body puts up with */
+#define DEFAULT_HEADER_MS 10000
 #define DEFAULT_IDLE_MS 60000
 #define DEFAULT_WINDOW_MS 60000
 
@@ -380,6 +381,8 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     s->eof_fd = s->quiet[0] = s->quiet[1] = -1;
     if (s->options.trusted_proxies == NULL)
         s->options.trusted_proxies = "";
+    if (s->options.header_timeout_ms == 0)
+        s->options.header_timeout_ms = DEFAULT_HEADER_MS;
     if (s->options.idle_timeout_ms == 0)
         s->options.idle_timeout_ms = DEFAULT_IDLE_MS;
     if (s->options.min_rate_window_ms == 0)

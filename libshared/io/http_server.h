@@ -40,6 +40,7 @@ struct http_server_options {
     void *ctx;                   /* given to every handler */
     unsigned threads;            /* HTTP_THREADS */
     const char *trusted_proxies; /* TRUSTED_PROXIES, "" for none */
+    uint64_t header_timeout_ms;  /* headers complete; also how long a connection may be idle; 0: 10000 */
     uint64_t idle_timeout_ms;    /* body: no byte for so long → ERR_TIMEOUT; 0: 60000 */
     uint64_t min_rate;           /* body: bytes per second over a minute, below → ERR_TIMEOUT; 0: off */
     uint64_t min_rate_window_ms; /* that minute; 0: 60000 */
