@@ -360,11 +360,20 @@ int settings_main(enum config_service service, const char *program, const char *
 
 int settings_open_store(const struct settings *s, struct store **ret, struct err *e)
 {
+    return settings_open_store_within(s, 0, 0, ret, e);
+}
+
+int settings_open_store_within(const struct settings *s, uint64_t stall_timeout_ms, unsigned attempts,
+                               struct store **ret, struct err *e)
+{
     if (s->store_dir[0] != '\0')
         return store_dir_new(s->store_dir, ret, e);
     return store_s3_new(&(struct store_s3_options){.endpoint = s->s3_endpoint,
                                                    .access_key = s->s3_access_key,
                                                    .secret_key = s->s3_secret_key,
-                                                   .region = s->s3_region},
+                                                   .region = s->s3_region,
+                                                   .connect_timeout_ms = stall_timeout_ms,
+                                                   .stall_timeout_ms = stall_timeout_ms,
+                                                   .attempts = attempts},
                         ret, e);
 }

@@ -26,5 +26,8 @@ int settings_main(enum config_service service, const char *program, const char *
 struct store;
 int settings_open_store(const struct settings *s, struct store **ret, struct err *e)
     __attribute__((warn_unused_result));
+/* The same with a patience of one's own, see store_s3_options; 0: as usual. */
+int settings_open_store_within(const struct settings *s, uint64_t stall_timeout_ms, unsigned attempts,
+                               struct store **ret, struct err *e) __attribute__((warn_unused_result));
 
 #endif

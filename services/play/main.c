@@ -11,6 +11,8 @@
 #define CACHE_MAX_OBJECT (8u << 20)
 #define CACHE_MAX_ENTRIES 65536
 #define CATALOG_MAX_ENTRIES 65536
+#define STORE_STALL_MS 4000 /* players give up after 10 s: better a 503 before */
+#define STORE_ATTEMPTS 2
 
 /* Replicas of one build agree on it. */
 static void pages_tag(char *out, size_t size)
@@ -29,7 +31,7 @@ static int open_play(struct play *play, const struct settings *s, struct err *e)
 
     play->settings = s;
     pages_tag(play->build_tag, sizeof play->build_tag);
-    int r = settings_open_store(s, &play->store, e);
+    int r = settings_open_store_within(s, STORE_STALL_MS, STORE_ATTEMPTS, &play->store, e);
     if (r == 0)
         r = redis_new(&(struct redis_options){.host = s->redis_host,
                                               .port = (uint16_t)s->redis_port,

@@ -15,6 +15,7 @@ class StoreProxy(MinioStore):
         self.cut_what = ""
         self.gate = threading.Event()  # answers pass only while it is set
         self.gate.set()
+        self.refuses = False    # new connections, and ends those that are open
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -39,6 +40,9 @@ class StoreProxy(MinioStore):
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
+        if self.refuses:
+            client.close()
+            return
         with client, socket.create_connection(("127.0.0.1", self.server.port)) as server:
             state = {"line": ""}
             threading.Thread(target=self._answers, args=(server, client, state), daemon=True).start()
@@ -58,6 +62,8 @@ class StoreProxy(MinioStore):
         try:
             while data := server.recv(65536):
                 self.gate.wait()
+                if self.refuses:
+                    break
                 if self.cut_after is not None and re.search(self.cut_what, state["line"]):
                     data = data[: max(0, self.cut_after - state["passed"])]
                     state["passed"] += len(data)
