@@ -24,6 +24,7 @@
 #define DAY_TEXT "86400000"
 #define DAILY_EVERY_MS (UINT64_C(60) * 60 * 1000) /* how often a replica asks whether a day is over */
 #define DEFAULT_RATE 200
+#define DEFAULT_ABANDONED_MS 120000
 #define MAX_IDS 10000000
 #define IDENTITY_SIZE 128
 
@@ -34,6 +35,7 @@ static struct metric failures = METRIC_COUNTER("weir_reconcile_failures_total", 
 struct reconciler {
     const struct library *library;
     uint64_t pause_us; /* per video */
+    uint64_t abandoned_ms;
     char holder[ID_NONCE_SIZE];
     _Atomic bool stopping, soon;
     uint64_t leased_ms;
@@ -52,6 +54,7 @@ int reconcile_new(const struct reconcile_options *options, struct reconciler **r
         return err_set(e, ERR_TEMPORARY, "reconciler: no memory");
     r->library = options->library;
     r->pause_us = 1000000 / rate;
+    r->abandoned_ms = options->abandoned_ms == 0 ? DEFAULT_ABANDONED_MS : options->abandoned_ms;
     id_nonce(r->holder);
     *ret = r;
     return 0;
@@ -295,6 +298,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
 {
     struct reconcile_scope scope = {
         .library = r->library,
+        .abandoned_ms = r->abandoned_ms,
         .dry_run = dry_run,
         .rebuilding = kind == REBUILD,
         .collecting = kind == DAILY,
@@ -347,7 +351,7 @@ static int notice_changes(struct reconciler *r, struct err *e)
     int result = queue_epoch(r->library->queue, epoch, e);
     if (result == 0)
         r->rebuilding = epoch[0] == '\0';
-    if (result != 0 || clock_mono_ms() < r->identity_ms)
+    if (result != 0 || (clock_mono_ms() < r->identity_ms && !r->redis_was_away))
         return result;
     result = redis_identity(queue_redis(r->library->queue), identity, sizeof identity, e);
     if (result != 0)

@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#define ABANDONED_MS 120000 /* without a writer and without a new record for so long */
-
 /* --- Redis --- */
 
 /* A video that was deleted meanwhile needs nothing any more. */
@@ -80,7 +78,7 @@ static int is_alive(const struct reconcile_scope *scope, const char *video_id, u
                     struct err *e)
 {
     *ret = true;
-    if (scope->rebuilding || clock_wall_ms() < written_ms + ABANDONED_MS)
+    if (scope->rebuilding || clock_wall_ms() < written_ms + scope->abandoned_ms)
         return 0;
     return upload_seat_taken(scope->library, video_id, ret, e);
 }
@@ -92,9 +90,10 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
     LIBRARY_VIDEO_AUTO struct library_video whole = {0};
     bool done = false;
 
-    counts->completed++;
-    if (scope->dry_run)
+    if (scope->dry_run) {
+        counts->completed++;
         return 0;
+    }
     int r = upload_complete(scope->library, v->id, completing, &done, e);
     if (r != 0)
         return r;
@@ -102,6 +101,7 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
         return tell_redis(scope, v, counts, e);
     if (!done)
         return delete_video(scope, v->id, "the bytes of a broken upload are lost", counts, e);
+    counts->completed++;
     r = library_read(scope->library, v->id, &whole, e);
     return r == 0 && whole.has_source ? tell_redis(scope, &whole, counts, e) : r;
 }

@@ -160,7 +160,8 @@ int video_view(const struct queue_video *v, const char *play_url, json_t **ret, 
     if ((r = parse_held(v->record, "record", &record, e)) != 0 ||
         (r = parse_held(v->progress, "progress", &progress, e)) != 0 ||
         (r = parse_held(v->outcome, "outcome", &outcome, e)) != 0) {
-        e->kind = ERR_BUG; /* what Weir wrote itself is not a client's mistake */
+        if (r == -ERR_INVALID)
+            e->kind = ERR_BUG; /* what Weir wrote itself is not a client's mistake */
         return err_wrap(e, "video %s", v->id);
     }
     json_t *view = json_object();
