@@ -58,12 +58,19 @@ static const char *date_text(struct http_request *rq)
     return w->date_text;
 }
 
-bool http_must_close(const struct http_request *rq)
+/* Reading an unread body to the end would keep a thread that others need when threads are scarce. */
+static bool is_worth_draining(const struct http_request *rq)
 {
-    bool body_never_asked_for = rq->framing.expects_continue && !rq->continue_sent && rq->body_left > 0;
+    const struct http_server *s = rq->server;
+    bool is_coming = !rq->framing.expects_continue || rq->continue_sent;
 
-    return rq->close || rq->broken || !rq->framing.keep_alive || rq->body_left > HTTP_DRAIN_MAX ||
-           body_never_asked_for || rq->server->stopping;
+    return is_coming && rq->body_left <= HTTP_DRAIN_MAX && s->connections <= s->max_connections;
+}
+
+static bool must_close(const struct http_request *rq)
+{
+    return rq->close || rq->broken || !rq->framing.keep_alive || rq->server->stopping ||
+           (rq->body_left > 0 && !is_worth_draining(rq));
 }
 
 static void put_length(struct http_request *rq, uint64_t length)
@@ -105,7 +112,7 @@ static void put_head(struct http_request *rq, int status, const struct http_fiel
         put_field(rq, fields->name, fields->value);
     put_length(rq, length);
 
-    rq->close = http_must_close(rq);
+    rq->close = must_close(rq);
     if (rq->close)
         put_text(rq, "Connection: close\r\n");
     else if (strcmp(rq->head.version, "1.0") == 0)

@@ -100,7 +100,7 @@ static int read_some(struct http_request *rq, void *data, size_t size, uint64_t 
     return 0;
 }
 
-int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
+static int read_in_time(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
 {
     const struct http_server_options *o = &rq->server->options;
     size_t len;
@@ -113,6 +113,15 @@ int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len,
                        (unsigned long long)o->min_rate);
     *ret_len = len;
     return 0;
+}
+
+int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
+{
+    int r = read_in_time(rq, data, size, ret_len, e);
+
+    if (r == -ERR_TIMEOUT)
+        rq->close = rq->linger = true; /* nobody waits for the rest */
+    return r;
 }
 
 bool http_drain(struct http_request *rq)

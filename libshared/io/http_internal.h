@@ -127,10 +127,6 @@ void http_backend_close(struct http_request *rq);
 /* Reads what is left of a small body, so that the connection can go on. False when it did not come in time. */
 bool http_drain(struct http_request *rq);
 
-/* --- http_answer.c --- */
-/* Whether the connection has to be closed after an answer given now. */
-bool http_must_close(const struct http_request *rq);
-
 /* --- http_guard.c --- */
 /* One thread that looks after connections nobody serves: it cuts off those that hold a thread while they only wait
  * (headers late; more than 8 of one peer; the oldest ones when threads get scarce), and reads what clients still send

@@ -156,6 +156,8 @@ static void answer_without_route(struct http_request *rq)
 
 static void refuse_busy(struct http_request *rq)
 {
+    rq->close = true;
+    rq->linger = rq->body_left > 0;
     http_problem(rq, 503, "busy", NULL, "The server has no thread free for this request. Try again in a few seconds.");
 }
 
@@ -288,12 +290,12 @@ static void finish(struct http_request *rq)
 {
     struct http_server *s = rq->server;
 
-    if (rq->counted)
-        atomic_fetch_sub(&s->bodies, 1);
     if (rq->broken)
         rq->close = true;
     else if (!rq->close && rq->body_left > 0 && !http_drain(rq))
         rq->close = rq->linger = true;
+    if (rq->counted)
+        atomic_fetch_sub(&s->bodies, 1);
     if (!rq->close)
         return;
     http_backend_close(rq);
