@@ -397,7 +397,7 @@ class Checker:
     def check_together(self):
         renditions = list(self.report.renditions.values())
         if len({r.media.target for r in renditions}) > 1:
-            self.problem("master", "same-target", f"{sorted({r.media.target for r in renditions})}")
+            self.problem("master", "same-target", ", ".join(f"{r.uri} {r.media.target}" for r in renditions))
         video = self.report.video()
         if not video or not video[0].segments or video[0].first_pts()[0] is None:
             return

@@ -11,7 +11,8 @@
 #include <libavutil/pixdesc.h>
 
 #define GRAPH_MAX 4096
-#define HD_LINES 720 /* from here on untagged pictures are meant as BT.709 */
+#define HD_SHORTER 720 /* pictures of this size, upright or not, are meant as BT.709 when they do not say */
+#define HD_LONGER 1280
 
 static bool is_rgb(int format)
 {
@@ -22,7 +23,9 @@ static bool is_rgb(int format)
 struct colours colours_of(const AVCodecParameters *par)
 {
     struct colours c = {par->color_space, par->color_primaries, par->color_trc};
-    bool hd = par->width >= 1280 || par->height >= HD_LINES;
+    int shorter = par->width < par->height ? par->width : par->height;
+    int longer = par->width < par->height ? par->height : par->width;
+    bool hd = shorter >= HD_SHORTER || longer >= HD_LONGER;
 
     if (c.matrix == AVCOL_SPC_UNSPECIFIED || c.matrix == AVCOL_SPC_RGB || c.matrix == AVCOL_SPC_RESERVED ||
         is_rgb(par->format))
