@@ -164,6 +164,24 @@ int store_ensure_bucket(struct store *s, const char *bucket, struct err *e)
     return call_end(&c, r);
 }
 
+/* Completes an upload to a key that is taken: ERR_CONFLICT from every store that Weir can use. */
+static int complete_onto(struct store *s, const char *bucket, const char *key, struct err *e)
+{
+    struct store_bytes bytes = {.data = "3", .len = 1};
+    struct store_body body = store_body_bytes(&bytes);
+    struct store_part part = {.number = 1, .size_bytes = 1};
+    char id[STORE_UPLOAD_ID_SIZE];
+
+    int r = store_multipart_create(s, bucket, key, NULL, id, e);
+    if (r != 0)
+        return r;
+    r = store_multipart_put(s, bucket, key, id, 1, &body, part.etag, e);
+    if (r == 0)
+        r = store_multipart_complete(s, bucket, key, id, &part, 1, true, e);
+    int aborted = store_multipart_abort(s, bucket, key, id, r == -ERR_CONFLICT ? e : NULL);
+    return r == -ERR_CONFLICT && aborted != 0 ? aborted : r;
+}
+
 int store_probe(struct store *s, const char *bucket, struct err *e)
 {
     static const struct store_put_options once = {.if_none_match = true};
@@ -178,13 +196,19 @@ int store_probe(struct store *s, const char *bucket, struct err *e)
     int r = store_put_bytes(s, bucket, key, "1", 1, &once, e);
     if (r != 0 && r != -ERR_CONFLICT) /* a conflict under our own nonce is a retry after a lost answer */
         return r;
+    const char *where = "PUT";
     r = store_put_bytes(s, bucket, key, "2", 1, &once, e);
+    if (r == -ERR_CONFLICT) {
+        where = "CompleteMultipartUpload";
+        r = complete_onto(s, bucket, key, e);
+    }
     int deletion = store_delete(s, bucket, key, r == -ERR_CONFLICT ? e : NULL);
     if (r == 0)
         return err_set(
             e, ERR_INVALID,
-            "store %s ignores If-None-Match: two writers may create the same object, and Weir would lose data",
-            s->name);
+            "store %s ignores If-None-Match on %s: two writers may create the same object, and Weir would lose "
+            "data",
+            s->name, where);
     return r == -ERR_CONFLICT ? deletion : r;
 }
 

@@ -75,8 +75,8 @@ void store_free(struct store *s); /* NULL is fine; no call may be running */
 /* Creates the bucket when it is missing. */
 int store_ensure_bucket(struct store *s, const char *bucket, struct err *e) __attribute__((warn_unused_result));
 
-/* PUTs the same key twice with If-None-Match and removes it again; ERR_INVALID, naming the store, when the second
- * creator is not refused: Weir must not start on such a store. */
+/* Creates one key three times with If-None-Match, by PUT, PUT and CompleteMultipartUpload, and removes it again;
+ * ERR_INVALID, naming the store, when a later creator is not refused: Weir must not start on such a store. */
 int store_probe(struct store *s, const char *bucket, struct err *e) __attribute__((warn_unused_result));
 
 /* ret_etag may be NULL. ERR_CONFLICT: the object exists (only with if_none_match). */

@@ -648,6 +648,8 @@ END_TEST
 
 /* ---- a store that ignores If-None-Match; settings ------------------------------------------------------------------------------- */
 
+#define CREATED "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+
 START_TEST(probe_refuses_a_store_without_conditions)
 {
     PLAY({"PUT /raw/.weir-probe/", "200 OK", OBJECT, NULL, ANSWER, 0},
@@ -656,6 +658,34 @@ START_TEST(probe_refuses_a_store_without_conditions)
 
     ck_assert_int_eq(store_probe(store, "raw", &e), -ERR_INVALID);
     ck_assert_ptr_nonnull(strstr(e.text, "http://127.0.0.1:"));
+    ck_assert_ptr_nonnull(strstr(e.text, " on PUT: "));
+    finish();
+}
+END_TEST
+
+START_TEST(probe_refuses_a_store_that_completes_without_conditions)
+{
+    PLAY({"PUT /raw/.weir-probe/", "200 OK", OBJECT, NULL, ANSWER, 0},
+         {"PUT /raw/.weir-probe/", "412 Precondition Failed", NULL, ERROR_XML("PreconditionFailed"), ANSWER, 0},
+         {"POST /raw/.weir-probe/", "200 OK", NULL, CREATED, ANSWER, 0},
+         {"PUT /raw/.weir-probe/", "200 OK", OBJECT, NULL, ANSWER, 0},
+         {"POST /raw/.weir-probe/", "200 OK", NULL, "<CompleteMultipartUploadResult/>", ANSWER, 0},
+         {"DELETE /raw/.weir-probe/", "404 Not Found", NULL, ERROR_XML("NoSuchUpload"), ANSWER, 0},
+         {"GET /raw/.weir-probe/", "404 Not Found", NULL, ERROR_XML("NoSuchUpload"), ANSWER, 0},
+         {"DELETE /raw/.weir-probe/", "204 No Content", NULL, NULL, ANSWER, 0});
+
+    ck_assert_int_eq(store_probe(store, "raw", &e), -ERR_INVALID);
+    ck_assert_ptr_nonnull(strstr(e.text, " on CompleteMultipartUpload: "));
+    finish();
+}
+END_TEST
+
+START_TEST(a_header_is_one_line)
+{
+    struct store_put_options options = {.content_type = "video/mp4\r\nx-amz-acl: public-read"};
+    start(NULL, 0);
+
+    ck_assert_int_eq(store_put_bytes(store, "raw", "k", "x", 1, &options, &e), -ERR_INVALID);
     finish();
 }
 END_TEST
@@ -713,6 +743,8 @@ int main(void)
         a_broken_page_is_fetched_again,
         a_short_list_asks_for_little,
         probe_refuses_a_store_without_conditions,
+        probe_refuses_a_store_that_completes_without_conditions,
+        a_header_is_one_line,
         refuses_wrong_settings,
         a_bucket_is_created_where_it_is_missing,
     };
