@@ -1,6 +1,7 @@
 -- ARGV: lease_ms, backoff_max_ms
 local lease, backoff_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local MAX_STEP = 100 -- jobs moved by one scan
+local MIN_GAP = 2500 -- ms; scans come every second, however short the lease is
 
 local function promote(id)
     local job = job_find(id)
@@ -61,7 +62,7 @@ call('SET', key('last_scan'), now)
 local promoted = sum(call('ZRANGE', key('delayed'), '-inf', now, 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
     + sum(call('ZRANGE', key('delayed'), now + backoff_max + 1, '+inf', 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
 
-if now < last or now - last > lease / 2 then -- Redis was away, or its clock jumped: nobody could extend a lease
+if now < last or now - last > math.max(lease / 2, MIN_GAP) then -- Redis was away, or its clock jumped: nobody could extend a lease
     local extended = sum(call('ZRANGE', key('lease'), 0, -1), function(id)
         call('ZADD', key('lease'), now + lease, id)
         return 1
