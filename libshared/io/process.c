@@ -17,9 +17,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define LOOK_MS 10
+
 struct process {
     pid_t pid; /* also the group */
-    int pidfd;
+    int pidfd; /* -1 on a system that has none */
     bool ended;
     struct process_end end;
 };
@@ -257,12 +259,7 @@ static int start(struct process *p, const struct process_options *o, int null_fd
     }
     p->pid = order.pid;
     p->pidfd = pidfd_open(order.pid, 0);
-    if (p->pidfd >= 0)
-        return 0;
-    error = errno;
-    kill(-order.pid, SIGKILL);
-    reap(order.pid);
-    return system_error(e, o->argv[0], "pidfd", error);
+    return 0;
 }
 
 int process_spawn(const struct process_options *options, struct process **ret, struct err *e)
@@ -308,20 +305,27 @@ void process_kill(struct process *p, int signal_number)
         kill(-p->pid, signal_number);
 }
 
-static bool wait_for_end(int pidfd, uint64_t timeout_ms)
+/* Leaves the zombie: while there is one its number can't be given to another process or group. */
+static bool has_ended(const struct process *p)
+{
+    siginfo_t info = {0};
+
+    return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == p->pid;
+}
+
+static bool wait_for_end(const struct process *p, uint64_t timeout_ms)
 {
     uint64_t now = clock_mono_ms(), deadline = timeout_ms < UINT64_MAX - now ? now + timeout_ms : UINT64_MAX;
-    struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+    struct pollfd poll_fd = {.fd = p->pidfd, .events = POLLIN}; /* without a pidfd it just sleeps */
+    uint64_t most_ms = p->pidfd < 0 ? LOOK_MS : 60000;
 
-    for (;;) {
-        uint64_t left = deadline > now ? deadline - now : 0;
-        int n = poll(&poll_fd, 1, left < 60000 ? (int)left : 60000);
-        if (n > 0)
-            return true;
+    while (!has_ended(p)) {
         now = clock_mono_ms();
         if (now >= deadline)
             return false;
+        (void)poll(&poll_fd, 1, (int)(deadline - now < most_ms ? deadline - now : most_ms));
     }
+    return true;
 }
 
 int process_wait(struct process *p, uint64_t timeout_ms, struct process_end *ret, struct err *e)
@@ -329,9 +333,8 @@ int process_wait(struct process *p, uint64_t timeout_ms, struct process_end *ret
     int status = 0;
 
     if (!p->ended) {
-        if (!wait_for_end(p->pidfd, timeout_ms))
+        if (!wait_for_end(p, timeout_ms))
             return err_set(e, ERR_TIMEOUT, "process %d still runs", (int)p->pid);
-        /* While the leader is a zombie its number can't be given to another group. */
         kill(-p->pid, SIGKILL);
         while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
             ;
@@ -351,7 +354,8 @@ void process_free(struct process *p)
     process_kill(p, SIGKILL);
     while (process_wait(p, 60000, NULL, NULL) != 0) /* only a process stuck in the kernel takes so long */
         ;
-    close(p->pidfd);
+    if (p->pidfd >= 0)
+        close(p->pidfd);
     mem_free(p);
 }
 

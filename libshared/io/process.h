@@ -51,7 +51,8 @@ struct process_end {
 int process_spawn(const struct process_options *options, struct process **ret, struct err *e)
     __attribute__((warn_unused_result));
 pid_t process_pid(const struct process *p);
-/* A descriptor that polls readable once the process has ended; owned by `p`. */
+/* A descriptor that polls readable once the process has ended; owned by `p`. -1 where the system has none (valgrind): then
+ * only process_wait tells. */
 int process_fd(const struct process *p);
 
 /* Signals the whole group. Nothing happens after the end. */

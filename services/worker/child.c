@@ -16,6 +16,7 @@
 #define WORDS_LINE 400
 #define PIPE_BYTES 4096 /* small, so that a child that is held up stops soon */
 #define LOG_PERCENT 10
+#define END_MS 10000          /* from its last word to its end */
 #define FILES_MAX 256         /* open descriptors */
 #define FILE_MAX (4ull << 30) /* bytes of one file it writes */
 
@@ -238,7 +239,7 @@ static int look(struct child *c, bool room, struct err *e)
     return 0;
 }
 
-/* Returns 0 when the child has ended by itself. */
+/* Returns 0 when the child has ended by itself, or has closed its progress, which it does in no other case. */
 static int watch(struct child *c, struct err *e)
 {
     const struct child_options *o = c->options;
@@ -261,7 +262,7 @@ static int watch(struct child *c, struct err *e)
             read_words(c);
         if (fds[POLL_PROGRESS].revents != 0 && (r = read_progress(c, e)) != 0)
             return r;
-        if (fds[POLL_END].revents != 0)
+        if (fds[POLL_END].revents != 0 || c->progress_fd < 0)
             return 0;
     }
 }
@@ -291,7 +292,9 @@ static int judge(struct child *c, const struct process_end *end, bool *ret_perma
 static int finish(struct child *c, bool *ret_permanent, struct err *e)
 {
     struct process_end end;
-    int r = process_wait(c->process, 60000, &end, e);
+    int r = process_wait(c->process, END_MS, &end, e);
+    if (r != 0)
+        return err_set(e, ERR_TEMPORARY, "the transcoder went silent without ending");
 
     /* The whole group is dead, so both pipes end; something that left the group is not waited for. */
     while (r == 0 && c->progress_fd >= 0 && poll(&(struct pollfd){c->progress_fd, POLLIN, 0}, 1, 100) > 0)
