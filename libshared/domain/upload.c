@@ -147,13 +147,21 @@ int upload_begin(struct upload *u, const char *title, const char *description, c
 
 /* --- Parts --- */
 
-/* The log names the multipart upload before the first part is sent, so that nothing of it can be forgotten. */
+/* The log names the multipart upload before the first part is sent, so that none with bytes in it can be forgotten. One
+ * that no record names is ours to abort, even when somebody else has closed the upload. */
 static int open_multipart(struct upload *u, struct err *e)
 {
+    const struct library *l = u->library;
+
     if (u->upload_id[0] != '\0')
         return 0;
-    int r = store_multipart_create(u->library->store, u->library->raw, u->source.s, NULL, u->upload_id, e);
-    return r == 0 ? add_record(u, UPLOAD_WRITER, NULL, 0, e) : r;
+    int r = store_multipart_create(l->store, l->raw, u->source.s, NULL, u->upload_id, e);
+    if (r != 0)
+        return r;
+    r = add_record(u, UPLOAD_WRITER, NULL, 0, e);
+    if (r != 0)
+        (void)!store_multipart_abort(l->store, l->raw, u->source.s, u->upload_id, NULL);
+    return r;
 }
 
 static int keep_part(struct upload *u, const struct store_part *part, struct err *e)

@@ -9,6 +9,7 @@
 
 #define LIST_DEFAULT 50
 #define LIST_MAX 200
+#define QUERY_SIZE 1024 /* more than any good value, so that a bad one is seen as such */
 #define LIST_JSON_MAX (32 * 1024 * 1024)
 #define VIDEO_JSON_MAX (1024 * 1024)
 
@@ -127,7 +128,7 @@ struct list_query {
 
 static int read_limit(const struct http_request *rq, unsigned *ret, struct err *e)
 {
-    char text[16];
+    char text[QUERY_SIZE];
     uint64_t limit = LIST_DEFAULT;
 
     if (http_query(rq, "limit", text, sizeof text) && (!str_to_u64(text, &limit) || limit < 1 || limit > LIST_MAX))
@@ -138,13 +139,13 @@ static int read_limit(const struct http_request *rq, unsigned *ret, struct err *
 
 static int read_query(const struct http_request *rq, struct list_query *ret, struct err *e)
 {
-    char state[16];
+    char cursor[QUERY_SIZE] = "", state[QUERY_SIZE];
 
     int r = read_limit(rq, &ret->limit, e);
     if (r != 0)
         return r;
-    if (!http_query(rq, "cursor", ret->cursor, sizeof ret->cursor))
-        ret->cursor[0] = '\0';
+    if (http_query(rq, "cursor", cursor, sizeof cursor) && !str_copy(ret->cursor, sizeof ret->cursor, cursor))
+        return err_set(e, ERR_INVALID, "cursor must be \"next\" of another page");
     ret->by_state = http_query(rq, "state", state, sizeof state);
     if (ret->by_state && !video_state_parse(state, &ret->state))
         return err_set(e, ERR_INVALID,

@@ -15,7 +15,7 @@ from weirtest import DirStore, MinioServer, MinioStore, RedisServer, Weir  # noq
 def pytest_runtest_makereport(item, call):
     """Keeps the outcome for the fixtures, and puts the services' logs under a failure."""
     report = (yield).get_result()
-    weir = item.funcargs.get("weir") or item.funcargs.get("weir_dir")
+    weir = next((item.funcargs[name] for name in ("weir", "weir_dir", "weir_minio") if name in item.funcargs), None)
     if report.when == "call" and report.failed and weir:
         report.sections.append(("logs of the services", weir.logs()))
 
@@ -52,6 +52,16 @@ def store(request, tmp_path):
     return MinioStore(request.getfixturevalue("minio"), suffix)
 
 
+@pytest.fixture
+def own_minio(tmp_path):
+    """A server that this test may stop."""
+    server = MinioServer(tmp_path / "minio")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
 def run_weir(folder, store, redis):
     weir = Weir(folder, store, redis)
     try:
@@ -70,3 +80,9 @@ def weir(tmp_path, store, redis):
 def weir_dir(tmp_path, dir_store, redis):
     """The same on the directory store only, for what does not depend on the back end."""
     yield from run_weir(tmp_path, dir_store, redis)
+
+
+@pytest.fixture
+def weir_minio(tmp_path, own_minio, redis):
+    """The same on a MinIO of its own, `weir_minio.store.server`."""
+    yield from run_weir(tmp_path, MinioStore(own_minio, "own"), redis)

@@ -47,16 +47,6 @@ class DirStore:
         """Files of multipart uploads that were neither completed nor aborted."""
         return sorted(str(path) for path in (self.folder / ".tmp").rglob("*") if path.is_file())
 
-    def set_away(self, away):
-        """Makes the store fail, as a volume that went away."""
-        gone = self.folder.with_suffix(".away")
-        if away:
-            self.folder.rename(gone)
-            self.folder.write_bytes(b"")
-        else:
-            self.folder.unlink()
-            gone.rename(self.folder)
-
 
 class MinioServer:
     """One for all tests; each test gets buckets of its own."""
@@ -94,6 +84,15 @@ class MinioServer:
         if self.process:
             self.process.resume()
             self.process.kill()
+
+    def kill(self):
+        self.process.kill()
+
+    def pause(self):
+        self.process.pause()
+
+    def resume(self):
+        self.process.resume()
 
     def call(self, method, path, query=None, body=b""):
         """One request signed with AWS Signature Version 4. Returns status, body."""
@@ -170,9 +169,3 @@ class MinioStore:
         """Multipart uploads that were neither completed nor aborted. MinIO lists them by exact key only."""
         return [key for video in {key.split("/")[1] for key in self.keys(self.raw, ".uploads/")}
                 for key in self._list(self.raw, {"uploads": "", "prefix": f"{video}/source"}, "Upload")[1]]
-
-    def set_away(self, away):
-        if away:
-            self.server.process.pause()
-        else:
-            self.server.process.resume()
