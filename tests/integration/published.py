@@ -29,12 +29,12 @@ def make_clip(path, size="640x360", seconds=14, rate=25):
     return path
 
 
-def transcode(folder):
-    """The files of a finished transcode with two renditions, below `folder`/out."""
+def transcode(folder, **clip):
+    """The files of a finished transcode with two renditions, by name."""
     folder = pathlib.Path(folder)
     out = folder / "out"
     out.mkdir(parents=True)
-    subprocess.run([bin_path("weir-transcode"), "--input", make_clip(folder / "clip.mp4"), "--output", out, "--ladder",
+    subprocess.run([bin_path("weir-transcode"), "--input", make_clip(folder / "clip.mp4", **clip), "--output", out, "--ladder",
                     "360,240", "--preset", "ultrafast"], check=True, stdout=subprocess.DEVNULL)
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 

@@ -3,6 +3,8 @@ import Hls from 'hls.js';
 
 const POLL_MS = 1000;
 const POLL_MAX_MS = 15000;
+const MAX_INTERRUPTIONS = 5;
+const MAX_RECOVERIES = 3;
 
 const id = location.pathname.split('/').filter(Boolean).pop();
 const base = `/v/${id}`;
@@ -31,17 +33,24 @@ function describe(info) {
   const title = info.title || info.filename || 'Video';
   document.title = `${title} – Weir`;
   $('title').textContent = title;
+  video.setAttribute('aria-label', title);
   $('description').textContent = info.description ?? '';
   $('description').hidden = !info.description;
   if (info.width && info.height) $('stage').style.setProperty('--shape', `${info.width} / ${info.height}`);
 }
 
-// One look: what to do next, or nothing when there is no more to wait for.
+// One look: what to do next. Also what has failed or was cancelled may be tried again by somebody.
 function next(info) {
   describe(info);
   if (info.playable) return play();
-  if (info.state === 'failed') return say(`This video could not be prepared: ${info.error ?? 'the reason is not known'}.`);
-  if (info.state === 'cancelled') return say('Preparing this video was cancelled.');
+  if (info.state === 'failed') {
+    say(`This video could not be prepared. ${info.error ?? ''}`);
+    return setTimeout(look, POLL_MAX_MS);
+  }
+  if (info.state === 'cancelled') {
+    say('Preparing this video was cancelled.');
+    return setTimeout(look, POLL_MAX_MS);
+  }
   say(waiting[info.state] ?? 'The video is not ready yet.', info.progress?.percent ?? undefined);
   return setTimeout(look, POLL_MS);
 }
@@ -51,7 +60,11 @@ let failures = 0;
 async function look() {
   try {
     const answer = await fetch(`${base}/status.json`, { cache: 'no-store' });
-    if (answer.status === 404) return say('There is no such video. It may have been deleted.');
+    if (answer.status === 404) {
+      document.title = 'No such video – Weir';
+      $('title').textContent = 'No such video';
+      return say('There is no such video. It may have been deleted.');
+    }
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const info = await answer.json();
     failures = 0;
@@ -80,19 +93,39 @@ async function begin() {
   }
 }
 
+let position = -1; // where to go on after an interruption
+let interruptions = 0; // since the last thing that was read
+
+// Whether it makes sense to go on is for look() to find out: the video may be deleted, or the server away for a moment.
+function interrupted() {
+  position = video.currentTime > 0 ? video.currentTime : position;
+  interruptions += 1;
+  for (const part of ['video', 'quality-label', 'unmute', 'keys']) $(part).hidden = true;
+  if (interruptions > MAX_INTERRUPTIONS) return say('The video cannot be played at the moment. Reload the page to try again.');
+  say('Playback was interrupted. Trying again…');
+  return setTimeout(look, POLL_MS * interruptions);
+}
+
 function play() {
   say('');
   video.poster = `${base}/poster.jpg`;
   video.hidden = false;
+  $('keys').hidden = false;
   if (Hls.isSupported()) playWithHls();
   else if (video.canPlayType('application/vnd.apple.mpegurl')) {
+    video.onerror = interrupted;
     video.src = `${base}/master.m3u8`;
     begin();
   } else say('This browser cannot play HLS video.');
 }
 
 function playWithHls() {
-  const hls = new Hls({ workerPath: '/web/hls.worker.js', capLevelToPlayerSize: false });
+  const hls = new Hls({
+    workerPath: '/web/hls.worker.js',
+    startPosition: position,
+    maxBufferLength: 30,
+    maxMaxBufferLength: 60, // what a viewer who leaves has not seen was fetched for nothing
+  });
   let recoveries = 0;
 
   window.weir = { hls, video }; // for tests and for curious people at the console
@@ -100,16 +133,18 @@ function playWithHls() {
     offerQualities(hls);
     begin();
   });
+  hls.on(Hls.Events.FRAG_BUFFERED, () => {
+    interruptions = 0;
+  });
   hls.on(Hls.Events.ERROR, (_event, data) => {
     if (!data.fatal) return;
-    recoveries += 1;
-    if (recoveries <= 5 && data.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
-    else if (recoveries <= 5 && data.response?.code !== 404) setTimeout(() => hls.startLoad(), 1000 * recoveries);
-    else {
-      hls.destroy();
-      video.hidden = true;
-      say('Playback stopped: the video cannot be read any more. It may have been deleted.');
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && recoveries < MAX_RECOVERIES) {
+      recoveries += 1;
+      hls.recoverMediaError();
+      return;
     }
+    interrupted();
+    hls.destroy();
   });
   hls.loadSource(`${base}/master.m3u8`);
   hls.attachMedia(video);
@@ -123,9 +158,9 @@ function offerQualities(hls) {
   const auto = new Option('Automatic', '-1');
 
   menu.replaceChildren(auto, ...levels.map(({ index, height }) => new Option(`${height}p`, String(index))));
-  menu.addEventListener('change', () => {
+  menu.onchange = () => {
     hls.nextLevel = Number(menu.value);
-  });
+  };
   hls.on(Hls.Events.LEVEL_SWITCHED, (_event, { level }) => {
     const now = levels.find(({ index }) => index === level);
     auto.textContent = now ? `Automatic (${now.height}p)` : 'Automatic';
@@ -135,23 +170,24 @@ function offerQualities(hls) {
 
 /* --- keys --- */
 
+const toggle = () => (video.paused ? begin() : video.pause());
+const native = new Set([' ', 'ArrowLeft', 'ArrowRight']); // what a focused video element does by itself
 const keys = {
-  ' ': () => (video.paused ? video.play() : video.pause()),
-  k: () => (video.paused ? video.play() : video.pause()),
+  ' ': toggle,
+  k: toggle,
   ArrowLeft: () => (video.currentTime -= 5),
   ArrowRight: () => (video.currentTime += 5),
   j: () => (video.currentTime -= 10),
   l: () => (video.currentTime += 10),
   m: () => (video.muted = !video.muted),
-  f: () => (document.fullscreenElement ? document.exitFullscreen() : $('stage').requestFullscreen()),
+  f: () => (document.fullscreenElement ? document.exitFullscreen() : $('stage').requestFullscreen?.()),
   q: () => $('quality').focus(),
 };
 
 document.addEventListener('keydown', (event) => {
-  const typing = event.target.closest('select, input, button');
-  if (typing || event.target === video || event.ctrlKey || event.metaKey || event.altKey || video.hidden) return;
   const act = keys[event.key];
-  if (!act) return;
+  if (!act || video.hidden || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest('select, input, button') || (event.target === video && native.has(event.key))) return;
   event.preventDefault();
   act();
 });
