@@ -18,7 +18,7 @@
 #define LINGER_BYTES (64 * 1024 * 1024)
 #define MAX_WAITING_OF_PEER 8
 #define PEER_WAIT_MS 1000  /* a burst of new connections is no attack: only those count that have waited */
-#define SCARCE_WAIT_MS 200 /* the same when threads are scarce */
+#define SCARCE_WAIT_MS 500 /* the same when threads are scarce */
 #define TICK_MS 500
 #define SCARCE_TICK_MS 50
 

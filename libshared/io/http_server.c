@@ -366,7 +366,7 @@ static int start(struct http_server *s, struct err *e)
 
     if (s->options.threads < 2)
         return err_set(e, ERR_INVALID, "an HTTP server needs at least two threads");
-    if ((r = http_networks_parse(s->options.trusted_proxies, &s->trusted, e)) != 0)
+    if (http_networks_parse(s->options.trusted_proxies, &s->trusted, e) != 0)
         return err_wrap(e, "trusted proxies");
     if ((r = make_workers(s, e)) != 0 || (r = http_guard_start(s, e)) != 0)
         return r;

@@ -9,14 +9,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An HTTP/1.1 server as the services see it: a table of routes, a thread per request, streaming bodies both ways. The
- * back end (civetweb) is known in http_server.c only, and nothing here betrays it.
+/* An HTTP/1.1 server as the services see it: a table of routes, a thread per connection, streaming bodies both ways. The
+ * back end (civetweb) is known in http_civetweb.c only, and nothing here betrays it.
  *
  * Before a handler runs the server has refused, with problem+json and a closed connection, what is ambiguous or too big
  * (400: both Transfer-Encoding and Content-Length, several of either, a Content-Length that is not all digits, more than
- * 63 headers; 431: headers over 16 KiB), answered 404, 405 with Allow, 411 for chunked bodies, OPTIONS (CORS preflight,
- * unless a route takes it), and 503 with Retry-After when all but 32 threads are reading bodies. Requests for routes with
- * `always` set (health) are served even then. Every answer carries X-Request-ID. */
+ * 63 headers, lines that are no headers or do not end in CR LF, no or several Host; 431: headers over 16 KiB; 408: headers
+ * not complete in time; 411: a chunked body, which this back end can't read to its end). It has answered 404, 405 with
+ * Allow, 400 for paths that could be read in two ways, 413, and OPTIONS (CORS preflight, unless a route takes it).
+ * Every answer carries X-Request-ID.
+ *
+ * Threads. Of N (more than 64; below that half instead of 32 and a quarter instead of 8)
+ *   - N − 32 may read bodies; a further request for a route with `body` gets 503 with Retry-After before its body;
+ *   - N − 8 may serve requests; further ones get 503, but for routes with `always` set (health, metrics);
+ *   - a connection that waits for its first headers, or is idle between requests, holds a thread too. So when fewer than
+ *     32 are free, those that have waited half a second are closed, oldest first; and at any time, when more than 8
+ *     of one peer have waited a second for first headers, the oldest are closed (trusted proxies excepted). A burst of new
+ *     connections is thus served however large it is, and health checks are answered within a second. */
 
 struct http_server;
 struct http_request;
@@ -33,6 +42,7 @@ struct http_route {
     bool always; /* served by the threads kept free, also when the server is full */
 };
 
+/* Strings are kept by reference. */
 struct http_server_options {
     const char *host;
     uint16_t port; /* 0: a free one */
@@ -51,7 +61,8 @@ struct http_server_options {
 int http_server_start(const struct http_server_options *options, struct http_server **ret, struct err *e)
     __attribute__((warn_unused_result));
 uint16_t http_server_port(const struct http_server *s);
-/* Stops accepting, lets running requests end for up to grace_ms, closes the rest, frees. NULL is fine. */
+/* Stops accepting, closes idle connections, lets running requests end for up to grace_ms, then cuts their connections off
+ * (reads and writes fail with ERR_DISCONNECTED) and waits until their handlers have returned; frees. NULL is fine. */
 void http_server_stop(struct http_server *s, uint64_t grace_ms);
 /* True once http_server_stop was called: long answers (events) end themselves. */
 bool http_stopping(const struct http_request *rq);
@@ -68,8 +79,9 @@ bool http_content_length(const struct http_request *rq, uint64_t *ret);
 const char *http_peer(const struct http_request *rq);              /* client address, behind trusted proxies */
 const struct log_ids *http_log_ids(const struct http_request *rq); /* request id */
 
-/* Reads up to `size` bytes of the body; *ret_len 0 is its end. The first call sends 100 Continue when the client waits
- * for it. ERR_DISCONNECTED: the client went away before the end. ERR_TIMEOUT: idle or too slow. */
+/* Reads what has come of the body, up to `size` bytes, waiting for the first; *ret_len 0 is its end. The first call sends
+ * 100 Continue when the client waits for it. ERR_DISCONNECTED: the client went away before the end. ERR_TIMEOUT: idle or
+ * too slow; only time spent waiting for the client counts, so a handler may be as slow as it has to be. */
 int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
     __attribute__((warn_unused_result));
 
@@ -78,9 +90,10 @@ struct http_field {
     const char *name, *value; /* name NULL ends a list; a NULL value leaves the field out */
 };
 
-/* One answer with the whole body in memory. Bodies that were not read are drained up to 64 KiB, else the connection is
- * closed after the answer in a way that lets the client read it (shutdown, bounded drain). A failure to send is not
- * reported: nobody is there. */
+/* One answer with the whole body in memory, sent at once with its headers. Bodies that were not read are drained up to
+ * 64 KiB (when threads are not scarce), else the connection is closed after the answer in a way that lets the client read
+ * it (shutdown; what still comes is read for up to 5 s, by no thread of the pool). A failure to send is not reported:
+ * nobody is there. Control characters in field values are replaced by '?'. */
 void http_respond(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,
                   const void *body, size_t len);
 void http_respond_json(struct http_request *rq, int status, const struct http_field *fields, const struct buf *json);
@@ -89,10 +102,12 @@ void http_respond_json(struct http_request *rq, int status, const struct http_fi
  * `fields` brings one. The title is the status's reason unless given. */
 void http_problem(struct http_request *rq, int status, const char *type, const struct http_field *fields,
                   const char *detail);
-/* The status and type for a failure's kind. */
+/* The status and type for a failure's kind. The texts of ERR_TEMPORARY and ERR_BUG are for the log only. */
 int http_status_of(enum err_kind kind, const char **ret_type);
 
-/* A streamed answer. length UINT64_MAX: not known (chunked). For HEAD http_write does nothing. */
+/* A streamed answer. length UINT64_MAX: not known (chunked). For HEAD http_write does nothing. When the handler fails
+ * afterwards the connection is cut, so that the answer does not look complete. A client that takes nothing for 30 s is
+ * gone. */
 int http_begin(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,
                uint64_t length, struct err *e) __attribute__((warn_unused_result));
 int http_write(struct http_request *rq, const void *data, size_t len, struct err *e)

@@ -6,21 +6,11 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
-#define MAX_FD 65536
-
-/* The back end keeps its descriptors to itself, so they are found by what they are connected to. Descriptors are given
- * out lowest first: the loop is short, and it runs once per connection. */
-static int highest_fd(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > MAX_FD)
-        return MAX_FD;
-    return (int)limit.rlim_cur;
-}
+/* The back end keeps its descriptors to itself, so they are found by what they are connected to, once per connection.
+ * Descriptors are given out lowest first, so the search is short; after a gap of so many unused ones it ends. */
+#define MAX_GAP 4096
 
 /* Address as text and port of one end; false for what is no TCP socket. */
 static bool describe(const struct sockaddr_storage *end, uint16_t *ret_port, char text[HTTP_ADDRESS_SIZE])
@@ -61,26 +51,40 @@ static bool has_local_port(int fd, uint16_t wanted)
     return getsockname(fd, (struct sockaddr *)&end, &len) == 0 && describe(&end, &port, NULL) && port == wanted;
 }
 
+static bool is_connection(int fd, uint16_t local_port, const char *peer, uint16_t peer_port)
+{
+    return has_peer(fd, peer, peer_port) && has_local_port(fd, local_port);
+}
+
+static bool is_listener(int fd, uint16_t local_port)
+{
+    int listens = 0;
+    socklen_t len = sizeof listens;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 &&
+           has_local_port(fd, local_port);
+}
+
+/* `peer` NULL: the listening socket. */
+static int find(uint16_t local_port, const char *peer, uint16_t peer_port)
+{
+    for (int fd = 0, gap = 0; gap < MAX_GAP; fd++) {
+        errno = 0;
+        if (peer == NULL ? is_listener(fd, local_port) : is_connection(fd, local_port, peer, peer_port))
+            return fd;
+        gap = errno == EBADF ? gap + 1 : 0;
+    }
+    return -1;
+}
+
 int http_socket_find(uint16_t local_port, const char *peer, uint16_t peer_port)
 {
-    for (int fd = 0, last = highest_fd(); fd < last; fd++)
-        if (has_peer(fd, peer, peer_port) && has_local_port(fd, local_port))
-            return fd;
-    return -1;
+    return find(local_port, peer, peer_port);
 }
 
 int http_socket_find_listener(uint16_t local_port)
 {
-    int listens;
-    socklen_t len;
-
-    for (int fd = 0, last = highest_fd(); fd < last; fd++) {
-        len = sizeof listens;
-        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 &&
-            has_local_port(fd, local_port))
-            return fd;
-    }
-    return -1;
+    return find(local_port, NULL, 0);
 }
 
 static bool wait_writable(int fd, int stall_ms)

@@ -10,7 +10,7 @@
 /* multipart/form-data (RFC 7578, RFC 2046 section 5.1) as a push parser: bytes in, in pieces of any size; calls out. It
  * keeps at most a delimiter's length of look-back and one part's headers, whatever the size of the body. Pure. */
 
-#define FORM_MAX_BOUNDARY 70      /* RFC 2046 */
+#define FORM_MAX_BOUNDARY 70       /* RFC 2046 */
 #define FORM_MAX_HEADER (8 * 1024) /* bytes of one part's headers */
 #define FORM_MAX_PARTS 32
 #define FORM_NAME_SIZE 128

