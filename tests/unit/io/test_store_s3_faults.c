@@ -141,6 +141,7 @@ static void start(const struct step *steps, size_t count)
     char endpoint[64];
 
     ck_assert_uint_le(count, STEPS_MAX);
+    server.served = 0;
     for (size_t i = 0; i < STEPS_MAX; i++)
         buf_init(&server.requests[i], 4 << 20);
     server.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
