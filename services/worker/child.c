@@ -14,6 +14,7 @@
 
 #define WORDS_MAX (64u << 10) /* of what it says to the operator; the rest is thrown away */
 #define WORDS_LINE 400
+#define LINE_COST 64 /* what a line counts beyond its bytes: each becomes a line of the log */
 #define PIPE_BYTES 4096 /* small, so that a child that is held up stops soon */
 #define LOG_PERCENT 10
 #define END_MS 10000          /* from its last word to its end */
@@ -114,6 +115,7 @@ static int read_progress(struct child *c, struct err *e)
 static void end_line(struct child *c)
 {
     c->line[c->line_len] = '\0';
+    c->words += LINE_COST;
     if (c->line_len > 0) {
         utf8_repair(c->line);
         log_debug(c->options->ids, "transcoder says", "line", c->line);

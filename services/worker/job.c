@@ -14,7 +14,6 @@
 
 static const double seconds_bounds[METRIC_BUCKETS] = {1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400};
 static struct metric ended = METRIC_COUNTER("weir_worker_jobs_total", "Jobs that left this worker, by how.", "result");
-static struct metric active = METRIC_GAUGE("weir_worker_active", "Jobs that this worker holds.", NULL);
 static struct metric transcode_seconds = METRIC_HISTOGRAM(
     "weir_worker_transcode_seconds", "Time that transcoding took, by how it ended.", "result", seconds_bounds);
 static struct metric source_bytes = METRIC_COUNTER("weir_worker_source_bytes_total",
@@ -225,7 +224,7 @@ static int transcode(struct job *job, struct err *e)
                          &source, &source_fd, e);
     if (r != 0)
         return err_wrap(e, "source");
-    log_info(&job->ids, "transcoding", "source_bytes", num_u64(source_size(source)).s, "version", job->version);
+    log_info(&job->ids, "transcoding started", "source_bytes", num_u64(source_size(source)).s, "version", job->version);
     r = run_child(job, source, source_fd, e);
     close(source_fd);
     metric_add(&source_bytes, NULL, (double)source_fetched(source));
@@ -391,7 +390,6 @@ int job_open(struct job *job, const struct worker *worker, struct queue_job *cla
         return r;
     }
     heartbeat_add(worker->heartbeat, &job->claim.token, &job->control);
-    metric_add(&active, NULL, 1);
     return 0;
 }
 
@@ -423,5 +421,4 @@ void job_close(struct job *job)
         scratch_remove(&job->scratch);
     control_release(&job->control);
     queue_job_release(&job->claim);
-    metric_add(&active, NULL, -1);
 }

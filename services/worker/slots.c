@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/str.h"
 #include "job.h"
 
@@ -15,6 +16,8 @@
 #define SCAN_MS 1000
 #define RETRY_MS 250
 #define HAND_BACK_MS 500 /* from the stop of a job to the end of its thread, unless the store hangs */
+
+static struct metric active = METRIC_GAUGE("weir_worker_active", "Jobs that this worker holds.", NULL);
 
 struct slot {
     struct slots *slots;
@@ -115,6 +118,7 @@ static void run(struct slot *slot, struct queue_job *claimed)
         log_error(NULL, "job not started, its lease will end", "error", e.text);
         return;
     }
+    metric_add(&active, NULL, 1);
     if (take_in(slot, &job))
         job_run(&job);
     else
@@ -123,6 +127,7 @@ static void run(struct slot *slot, struct queue_job *claimed)
     slot->job = NULL;
     pthread_mutex_unlock(&s->lock);
     job_close(&job);
+    metric_add(&active, NULL, -1);
 }
 
 static void *slot_main(void *ctx)
@@ -183,6 +188,7 @@ int slots_start(const struct worker *worker, struct slots **ret, struct err *e)
     struct slots *s = mem_zalloc(sizeof *s + count * sizeof *s->slot);
     if (s == NULL)
         return err_set(e, ERR_TEMPORARY, "slots: out of memory");
+    metric_set(&active, NULL, 0);
     s->worker = worker;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&attr);
