@@ -130,8 +130,9 @@ setup: ## install what is missing on this machine
 
 web: build/web/.built ## bundle the web pages into build/web
 
-run: setup ## start Redis, a directory store and the three services (Ctrl-C ends them)
-	$(MAKE) all
+run: ## start Redis, a directory store and the three services (Ctrl-C ends them)
+	scripts/setup run
+	$(MAKE) -j$(JOBS) all
 	scripts/run
 
 check: $(UNIT_BINS) ## unit tests
@@ -144,8 +145,9 @@ check-tsan: ## unit tests with the thread sanitizer
 check-valgrind: ## unit tests under valgrind
 	CK_FORK=no WRAP='valgrind -q --error-exitcode=9 --leak-check=full' $(MAKE) check
 
-test: setup ## everything that proves the product: unit, integration and browser tests
-	$(MAKE) all check
+test: ## everything that proves the product: unit, integration and browser tests
+	scripts/setup test
+	$(MAKE) -j$(JOBS) all check
 	scripts/test
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS
