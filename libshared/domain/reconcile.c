@@ -19,6 +19,7 @@
 #define FINISHING_EVERY_MS 20000
 #define FINISHING_MIN_AGE_MS 10000
 #define ABANDONED_EVERY_MS 60000
+#define ONCE_WAIT_MS 60000
 #define RETRY_MS 5000 /* after a pass that failed */
 #define RECENT_MS (UINT64_C(60) * 60 * 1000)
 #define DAY_TEXT "86400000"
@@ -413,12 +414,24 @@ void reconcile_tick(struct reconciler *r)
             run_due(r, kind);
 }
 
+/* A pass of another replica is waited for. */
+static int run_in_turn(struct reconciler *r, enum kind kind, bool dry_run, struct reconcile_counts *counts,
+                       struct err *e)
+{
+    uint64_t deadline_ms = clock_mono_ms() + ONCE_WAIT_MS;
+    int result;
+
+    while ((result = run_leased(r, kind, dry_run, counts, e)) == -ERR_CONFLICT && clock_mono_ms() < deadline_ms)
+        clock_sleep_ms(200);
+    return result;
+}
+
 int reconcile_once(struct reconciler *r, bool dry_run, struct reconcile_counts *ret, struct err *e)
 {
     int result = notice_changes(r, e);
     if (result == 0 && r->rebuilding)
-        result = run_leased(r, REBUILD, dry_run, ret, e);
+        result = run_in_turn(r, REBUILD, dry_run, ret, e);
     if (result == 0)
-        result = run_leased(r, DAILY, dry_run, ret, e);
+        result = run_in_turn(r, DAILY, dry_run, ret, e);
     return result;
 }

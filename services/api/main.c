@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -58,7 +59,13 @@ static void keep_agreement(void *ctx)
     reconcile_tick(api->reconciler);
 }
 
-/* --- Starting and ending --- */
+/* --- Starting --- */
+
+struct service {
+    struct api api;
+    struct http_server *server;
+    struct ticker *queue_ticker, *reconcile_ticker;
+};
 
 static bool end_asked(const sigset_t *ends, uint64_t wait_ms)
 {
@@ -92,65 +99,91 @@ static int wait_for_services(struct api *api, const sigset_t *ends, bool *ret_go
     return 0;
 }
 
-static int start_server(struct api *api, struct http_server **ret, struct err *e)
+static int start_server(struct service *v, struct err *e)
 {
-    const struct settings *s = api->settings;
+    const struct settings *s = v->api.settings;
+    const struct http_server_options options = {
+        .host = s->host,
+        .port = (uint16_t)s->api_port,
+        .routes = api_routes,
+        .ctx = &v->api,
+        .threads = (unsigned)s->http_threads,
+        .trusted_proxies = s->trusted_proxies,
+        .idle_timeout_ms = s->upload_idle_timeout_ms,
+        .min_rate = s->upload_min_rate,
+        .cors_origin = "*",
+        .cors_methods = "GET, HEAD, POST, DELETE, OPTIONS",
+        .cors_headers = "Content-Type, Authorization, X-Request-ID",
+        .cors_expose = "Location, Retry-After, X-Request-ID",
+    };
 
-    return http_server_start(
-        &(struct http_server_options){
-            .host = s->host,
-            .port = (uint16_t)s->api_port,
-            .routes = api_routes,
-            .ctx = api,
-            .threads = (unsigned)s->http_threads,
-            .trusted_proxies = s->trusted_proxies,
-            .idle_timeout_ms = s->upload_idle_timeout_ms,
-            .min_rate = s->upload_min_rate,
-            .cors_origin = "*",
-            .cors_methods = "GET, HEAD, POST, DELETE, OPTIONS",
-            .cors_headers = "Content-Type, Authorization, X-Request-ID",
-            .cors_expose = "Location, Retry-After, X-Request-ID",
-        },
-        ret, e);
+    int r = http_server_start(&options, &v->server, e);
+    if (r == 0)
+        fprintf(stderr, "listening on http://%s:%u\n", s->host, http_server_port(v->server));
+    return r;
 }
 
-static int serve(struct api *api, const sigset_t *ends, struct err *e)
+/* Until it is asked to end. */
+static int serve(struct service *v, const sigset_t *ends, struct err *e)
 {
-    struct ticker *queue_ticker = NULL, *reconcile_ticker = NULL;
     bool go;
 
-    int r = wait_for_services(api, ends, &go, e);
+    int r = wait_for_services(&v->api, ends, &go, e);
     if (r != 0 || !go)
         return r;
-    r = ticker_start(keep_queue, api, &queue_ticker, e);
+    r = ticker_start(keep_queue, &v->api, &v->queue_ticker, e);
     if (r == 0)
-        r = ticker_start(keep_agreement, api, &reconcile_ticker, e);
-    if (r == 0)
-        while (!end_asked(ends, 3600 * 1000))
-            ;
-    reconcile_stop(api->reconciler);
-    ticker_stop(reconcile_ticker);
-    ticker_stop(queue_ticker);
+        r = ticker_start(keep_agreement, &v->api, &v->reconcile_ticker, e);
+    while (r == 0 && !end_asked(ends, 3600 * 1000))
+        ;
     return r;
+}
+
+/* --- Ending --- */
+
+static void *close_service(void *arg)
+{
+    struct service *v = arg;
+
+    if (v->api.reconciler != NULL)
+        reconcile_stop(v->api.reconciler);
+    http_server_stop(v->server,
+                     v->api.settings->shutdown_grace_ms * 8 / 10); /* uploads may end; their seats are kept */
+    ticker_stop(v->queue_ticker);
+    ticker_stop(v->reconcile_ticker);
+    api_close(&v->api);
+    return NULL;
+}
+
+/* False when something waits for a store or a Redis that hangs. What was in progress is then as after a crash: the
+ * reconciler mends it. */
+static bool end_in_time(struct service *v)
+{
+    uint64_t until_ms = clock_mono_ms() + v->api.settings->shutdown_grace_ms;
+    struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
+    pthread_t closing;
+
+    if (pthread_create(&closing, NULL, close_service, v) != 0)
+        return false;
+    return pthread_clockjoin_np(closing, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
 static int run(const struct settings *s, const sigset_t *ends, struct err *e)
 {
-    struct api api = {0};
-    struct http_server *server = NULL;
+    static struct service v; /* outlives main when it does not end in time */
 
-    int r = api_open(&api, s, e);
+    int r = api_open(&v.api, s, e);
     if (r == 0)
-        r = ready_new(&(struct ready_options){.store = api.store, .bucket = s->raw_bucket, .redis = api.redis},
-                      &api.ready, e);
+        r = ready_new(&(struct ready_options){.store = v.api.store, .bucket = s->raw_bucket, .redis = v.api.redis},
+                      &v.api.ready, e);
     if (r == 0)
-        r = start_server(&api, &server, e);
-    if (r == 0) {
-        fprintf(stderr, "listening on http://%s:%u\n", s->host, http_server_port(server));
-        r = serve(&api, ends, e);
+        r = start_server(&v, e);
+    if (r == 0)
+        r = serve(&v, ends, e);
+    if (!end_in_time(&v)) {
+        log_warn(NULL, "ending without waiting any longer");
+        quick_exit(r == 0 ? 0 : 1);
     }
-    http_server_stop(server, s->shutdown_grace_ms);
-    api_close(&api);
     return r;
 }
 

@@ -242,6 +242,16 @@ def test_sigterm_does_not_wait_for_ever(weir_dir):
         assert time.monotonic() - before < 5
 
 
+def test_sigterm_ends_though_the_store_hangs(weir_minio):
+    api = weir_minio.start_api(SHUTDOWN_GRACE_MS=2000)
+    weir_minio.upload(b"x")
+    weir_minio.store.server.pause()
+    wait_for(lambda: api.get("/readyz").status == 503, 40, "not to be ready")
+    before = time.monotonic()
+    assert api.stop() == 0
+    assert time.monotonic() - before < 4
+
+
 # --- memory ---
 
 def test_memory_is_bound_by_the_setting(weir):
