@@ -21,20 +21,20 @@ struct layout_key {
 #define LAYOUT_VIDEOS ".videos/"
 #define LAYOUT_UPLOADS ".uploads/"
 #define LAYOUT_REQUESTS ".requests/"
-struct layout_key layout_record(const char *video_id);                        /* .videos/<id>.json */
-struct layout_key layout_deleted(const char *video_id);                       /* .videos/<id>.deleted */
-struct layout_key layout_log(const char *video_id, uint64_t seq);             /* .uploads/<id>/log/<seq, 8 digits> */
+struct layout_key layout_record(const char *video_id);            /* .videos/<id>.json */
+struct layout_key layout_deleted(const char *video_id);           /* .videos/<id>.deleted */
+struct layout_key layout_log(const char *video_id, uint64_t seq); /* .uploads/<id>/log/<seq, 8 digits> */
 struct layout_key layout_log_prefix(const char *video_id);
-struct layout_key layout_source(const char *video_id);                        /* <id>/source */
-struct layout_key layout_request(const char *video_id, uint64_t generation);  /* .requests/<id>/<generation>.json */
+struct layout_key layout_source(const char *video_id);                       /* <id>/source */
+struct layout_key layout_request(const char *video_id, uint64_t generation); /* .requests/<id>/<generation>.json */
 struct layout_key layout_request_prefix(const char *video_id);
 
 /* processed bucket */
 #define LAYOUT_OUTCOMES ".outcomes/"
-struct layout_key layout_outcome(const char *video_id, uint64_t generation);  /* .outcomes/<id>/<generation>.json */
+struct layout_key layout_outcome(const char *video_id, uint64_t generation); /* .outcomes/<id>/<generation>.json */
 struct layout_key layout_outcome_prefix(const char *video_id);
 struct layout_key layout_version_prefix(const char *video_id, const char *version); /* <id>/<version>/ */
-struct layout_key layout_video_prefix(const char *video_id);                  /* <id>/ */
+struct layout_key layout_video_prefix(const char *video_id);                        /* <id>/ */
 /* <id>/<version>/<path>; false when the path is not one that Weir writes (layout_path_valid) or the key gets too long. */
 bool layout_asset(const char *video_id, const char *version, const char *path, struct layout_key *ret);
 

@@ -17,11 +17,11 @@
 
 struct outcome {
     uint64_t generation;
-    enum video_state state;              /* VIDEO_COMPLETED ("published"), VIDEO_FAILED or VIDEO_CANCELLED */
-    char version[LAYOUT_VERSION_SIZE];   /* published: what to serve; else "" */
-    char error[OUTCOME_ERROR_SIZE];      /* failed: the sentence for the uploader; else "" */
+    enum video_state state;            /* VIDEO_COMPLETED ("published"), VIDEO_FAILED or VIDEO_CANCELLED */
+    char version[LAYOUT_VERSION_SIZE]; /* published: what to serve; else "" */
+    char error[OUTCOME_ERROR_SIZE];    /* failed: the sentence for the uploader; else "" */
     uint64_t created_ms;
-    char *text;                          /* the JSON itself, owned */
+    char *text; /* the JSON itself, owned */
 };
 void outcome_release(struct outcome *o); /* NULL-tolerant, repeatable */
 #define OUTCOME_AUTO __attribute__((cleanup(outcome_release)))

@@ -8,7 +8,7 @@
 
 /* A video's durable record (.videos/<id>.json, created once, If-None-Match: *) and the JSON that clients see. */
 
-#define VIDEO_TITLE_MAX 200        /* characters; bytes ≤ 4 × that */
+#define VIDEO_TITLE_MAX 200 /* characters; bytes ≤ 4 × that */
 #define VIDEO_DESCRIPTION_MAX 5000
 #define VIDEO_FILENAME_MAX 255
 #define VIDEO_RECORD_MAX (64 * 1024) /* bytes of the JSON */
@@ -18,7 +18,7 @@ struct video_record {
     char title[VIDEO_TITLE_MAX * 4 + 1];
     char description[VIDEO_DESCRIPTION_MAX * 4 + 1];
     char filename[VIDEO_FILENAME_MAX * 4 + 1];
-    char client[64];    /* address of the uploader, for operators; never shown to clients */
+    char client[64]; /* address of the uploader, for operators; never shown to clients */
     uint64_t created_ms;
 };
 
@@ -27,7 +27,8 @@ struct video_record {
 int video_check_text(const char *field, const char *text, size_t max_characters, struct err *e)
     __attribute__((warn_unused_result));
 
-int video_record_write(const struct video_record *v, struct buf *out, struct err *e) __attribute__((warn_unused_result));
+int video_record_write(const struct video_record *v, struct buf *out, struct err *e)
+    __attribute__((warn_unused_result));
 int video_record_parse(const char *text, size_t len, struct video_record *ret, struct err *e)
     __attribute__((warn_unused_result));
 
