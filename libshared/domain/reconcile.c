@@ -36,7 +36,7 @@ static struct metric failures = METRIC_COUNTER("weir_reconcile_failures_total", 
 struct reconciler {
     const struct library *library;
     uint64_t pause_us; /* per video */
-    uint64_t abandoned_ms;
+    uint64_t expiry_ms, abandoned_ms;
     char holder[ID_NONCE_SIZE];
     _Atomic bool stopping, soon;
     uint64_t leased_ms;
@@ -55,6 +55,7 @@ int reconcile_new(const struct reconcile_options *options, struct reconciler **r
         return err_set(e, ERR_TEMPORARY, "reconciler: no memory");
     r->library = options->library;
     r->pause_us = 1000000 / rate;
+    r->expiry_ms = options->expiry_ms;
     r->abandoned_ms = options->abandoned_ms == 0 ? DEFAULT_ABANDONED_MS : options->abandoned_ms;
     id_nonce(r->holder);
     *ret = r;
@@ -299,6 +300,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
 {
     struct reconcile_scope scope = {
         .library = r->library,
+        .expiry_ms = r->expiry_ms,
         .abandoned_ms = r->abandoned_ms,
         .dry_run = dry_run,
         .rebuilding = kind == REBUILD,

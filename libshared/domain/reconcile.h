@@ -23,6 +23,7 @@ struct reconciler;
 struct reconcile_options {
     const struct library *library; /* borrowed */
     uint64_t videos_per_second;    /* bound on the rate of a pass; 0: 200 */
+    uint64_t expiry_ms;            /* UPLOAD_EXPIRY_S: unfinished uploads older than this go; 0: never */
     uint64_t abandoned_ms;         /* an upload without a writer and a new record for so long is taken back; 0: 2 min */
 };
 int reconcile_new(const struct reconcile_options *options, struct reconciler **ret, struct err *e)

@@ -73,6 +73,11 @@ static int repeat_deletion(const struct reconcile_scope *scope, const char *vide
 
 /* --- Uploads --- */
 
+static bool has_expired(const struct reconcile_scope *scope, const struct library_video *v)
+{
+    return scope->expiry_ms != 0 && clock_wall_ms() > v->created_ms + scope->expiry_ms;
+}
+
 /* Whether somebody may still be at it. */
 static int is_alive(const struct reconcile_scope *scope, const char *video_id, uint64_t written_ms, bool *ret,
                     struct err *e)
@@ -122,6 +127,8 @@ static int look_at_upload(const struct reconcile_scope *scope, const struct libr
         return r;
     if (newest.kind == UPLOAD_COMPLETING)
         return complete(scope, v, &newest, alive, counts, e);
+    if (has_expired(scope, v))
+        return delete_video(scope, v->id, "an upload that took too long", counts, e);
     if (alive)
         return newest.kind == UPLOAD_CLOSED ? 0 : tell_redis(scope, v, counts, e);
     return delete_video(scope, v->id, "an upload without a writer", counts, e);

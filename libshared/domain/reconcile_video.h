@@ -7,10 +7,10 @@
 
 struct reconcile_scope {
     const struct library *library;
-    uint64_t abandoned_ms; /* see struct reconcile_options */
-    bool dry_run;          /* only count */
-    bool rebuilding;       /* the reservations are lost too, so every unfinished upload counts as alive */
-    bool collecting;       /* deletions again, and leftovers */
+    uint64_t expiry_ms, abandoned_ms; /* see struct reconcile_options */
+    bool dry_run;                     /* only count */
+    bool rebuilding;                  /* the reservations are lost too, so every unfinished upload counts as alive */
+    bool collecting;                  /* deletions again, and leftovers */
 };
 
 int reconcile_video(const struct reconcile_scope *scope, const char *video_id, struct reconcile_counts *counts,

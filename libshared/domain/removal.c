@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "domain/layout.h"
-#include "domain/outcome.h"
 #include "domain/upload_log.h"
 
 #include <string.h>
@@ -82,18 +81,6 @@ int removal_objects(const struct library *l, const char *video_id, uint64_t *ret
         r = upload_log_empty(l->store, l->raw, video_id, e);
     if (r == 0 && ret_count != NULL)
         *ret_count = count;
-    return r;
-}
-
-int removal_check_output(const struct library *l, const char *video_id, bool *ret_deleted, struct err *e)
-{
-    bool deleted = false;
-
-    int r = outcome_video_deleted(l->store, l->raw, video_id, &deleted, e);
-    if (r == 0 && deleted)
-        r = store_delete_prefix(l->store, l->processed, layout_video_prefix(video_id).s, NULL, e);
-    if (r == 0 && ret_deleted != NULL)
-        *ret_deleted = deleted;
     return r;
 }
 

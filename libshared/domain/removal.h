@@ -21,11 +21,6 @@ int removal_delete(const struct library *l, const char *video_id, bool *ret_dele
 int removal_objects(const struct library *l, const char *video_id, uint64_t *ret_count, struct err *e)
     __attribute__((warn_unused_result));
 
-/* For a worker, right after it wrote an outcome: when the video is marked as deleted, removes all of its output.
- * `l->queue` is not used. *ret_deleted may be NULL. */
-int removal_check_output(const struct library *l, const char *video_id, bool *ret_deleted, struct err *e)
-    __attribute__((warn_unused_result));
-
 /* The end of a marker that stands longer than GC_DAYS, once nothing else was found: outcomes, log, marker. */
 int removal_forget(const struct library *l, const char *video_id, struct err *e) __attribute__((warn_unused_result));
 

@@ -32,6 +32,16 @@ static int open_queue(const struct settings *s, struct redis *redis, struct queu
     return queue_new(redis, &options, ret, e);
 }
 
+static int open_reconciler(struct api *api, struct err *e)
+{
+    const struct reconcile_options options = {
+        .library = &api->library,
+        .expiry_ms = api->settings->upload_expiry_s * 1000,
+    };
+
+    return reconcile_new(&options, &api->reconciler, e);
+}
+
 static int open_uploads(struct api *api, struct err *e)
 {
     const struct settings *s = api->settings;
@@ -62,7 +72,7 @@ int api_open(struct api *api, const struct settings *s, struct err *e)
     if (r == 0)
         r = open_uploads(api, e);
     if (r == 0)
-        r = reconcile_new(&(struct reconcile_options){.library = &api->library}, &api->reconciler, e);
+        r = open_reconciler(api, e);
     return r;
 }
 

@@ -245,6 +245,24 @@ START_TEST(an_upload_with_a_writer_stays)
 }
 END_TEST
 
+START_TEST(an_upload_that_takes_too_long_goes_with_its_writer)
+{
+    const struct reconcile_options options = {
+        .library = &test_library, .videos_per_second = 1000000, .expiry_ms = DAY_MS};
+    struct reconcile_counts counted = {0};
+    struct reconciler *strict = NULL;
+
+    add_record(1); /* begun in January 2026 */
+    add_log(1, 1, UPLOAD_CREATED, clock_wall_ms());
+    ok(queue_admit(test_queue, video(1), 10, 30000, &e));
+    ok(reconcile_new(&options, &strict, &e));
+    ok(reconcile_once(strict, false, &counted, &e));
+    reconcile_free(strict);
+    ck_assert_uint_eq(counted.removed, 1);
+    ck_assert(!object_exists("raw", layout_record(video(1)).s));
+}
+END_TEST
+
 START_TEST(a_record_without_a_log_goes)
 {
     add_record(1);
@@ -461,6 +479,7 @@ int main(void)
     tcase_add_test(t, a_completed_source_gets_its_job);
     tcase_add_loop_test(t, an_upload_without_a_writer_goes, 0, (int)ARRAY_SIZE(last_kinds));
     tcase_add_test(t, an_upload_with_a_writer_stays);
+    tcase_add_test(t, an_upload_that_takes_too_long_goes_with_its_writer);
     tcase_add_test(t, a_record_without_a_log_goes);
     tcase_add_test(t, what_redis_alone_remembers_is_forgotten);
     tcase_add_test(t, a_deletion_is_repeated_as_long_as_the_marker_stands);

@@ -127,21 +127,6 @@ START_TEST(a_failure_in_between_is_mended_by_repeating)
 }
 END_TEST
 
-START_TEST(a_late_outcome_takes_its_output_along)
-{
-    struct layout_key asset;
-    bool deleted = true;
-
-    ck_assert(layout_asset(video(1), VERSION, "a.ts", &asset));
-    object_put("processed", asset.s, "x");
-    ok(removal_check_output(&test_library, video(1), &deleted, &e));
-    ck_assert(!deleted && object_exists("processed", asset.s));
-    object_put("raw", layout_deleted(video(1)).s, "{}");
-    ok(removal_check_output(&test_library, video(1), &deleted, &e));
-    ck_assert(deleted && !object_exists("processed", asset.s));
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("removal");
@@ -155,7 +140,6 @@ int main(void)
     tcase_add_test(t, a_frozen_writer_is_kept_out);
     tcase_add_test(t, a_video_without_a_log_gets_a_closed_one);
     tcase_add_loop_test(t, a_failure_in_between_is_mended_by_repeating, 0, (int)ARRAY_SIZE(faults));
-    tcase_add_test(t, a_late_outcome_takes_its_output_along);
     suite_add_tcase(suite, t);
     return run_suite(suite);
 }
