@@ -52,8 +52,8 @@ int url_parse_endpoint(const char *text, struct url_endpoint *ret, struct err *e
         return err_set(e, ERR_INVALID, "has more than scheme, host and port");
 
     const char *host = text + u.field_data[UF_HOST].off;
-    bool ipv6 = memchr(host, ':', u.field_data[UF_HOST].len) != NULL;
-    bool fits = str_format(found.authority, sizeof found.authority, ipv6 ? "[%.*s]" : "%.*s",
+    bool bracketed = host[-1] == '['; /* an IPv6 address; the parser leaves the brackets out */
+    bool fits = str_format(found.authority, sizeof found.authority, bracketed ? "[%.*s]" : "%.*s",
                            (int)u.field_data[UF_HOST].len, host);
     size_t used = strlen(found.authority);
     if (fits && has(&u, UF_PORT) && u.port != (found.tls ? 443 : 80))

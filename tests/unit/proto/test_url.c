@@ -20,6 +20,7 @@ static const struct {
     {"http://127.0.0.1:1", "127.0.0.1:1", false},
     {"http://[::1]:9000", "[::1]:9000", false},
     {"http://[fe80::1]", "[fe80::1]", false},
+    {"http://[0F%eth0]:1", "[0F%eth0]:1", false},
     {"", NULL, false},
     {"minio:9000", NULL, false},
     {"//minio", NULL, false},
