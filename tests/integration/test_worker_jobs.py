@@ -10,13 +10,13 @@ import pytest
 
 from transcoding import media
 from weirtest import wait_for
-from working import (Gate, check_settled, children, outcomes, scratch, start_obedient, starts, upload, versions,
-                     wait_for_child)
+from working import (Gate, check_settled, children, outcomes, scratch, start_api, start_obedient, starts, upload,
+                     versions, wait_for_child)
 
 
 def test_a_video_is_published(weir, tmp_path):
     """With the real transcoder, over both stores."""
-    weir.start_api()
+    start_api(weir)
     worker = weir.start_worker(LADDER="240")
     video_id = weir.upload(media("plain.mp4"))["id"]
     video = weir.wait_for_state(video_id, "completed")
@@ -31,7 +31,7 @@ def test_a_video_is_published(weir, tmp_path):
 
 
 def test_progress_is_saved_each_second(weir_dir):
-    weir_dir.start_api()
+    start_api(weir_dir)
     worker = start_obedient(weir_dir, JOB_LEASE_MS=30000)
     gate = Gate(weir_dir.folder)
     video_id = upload(weir_dir, ["segment"], ["segment"], ["sleep", 1.5], ["segment"], ["until", gate.path])
@@ -46,7 +46,7 @@ def test_progress_is_saved_each_second(weir_dir):
 
 
 def test_segments_are_uploaded_as_they_close(weir):
-    weir.start_api()
+    start_api(weir)
     start_obedient(weir)
     gate = Gate(weir.folder)
     video_id = upload(weir, ["segment", 200_000], ["segment", 100], ["until", gate.path])
@@ -60,7 +60,7 @@ def test_segments_are_uploaded_as_they_close(weir):
 
 
 def test_what_is_no_video_fails_at_the_first_attempt(weir_dir):
-    weir_dir.start_api()
+    start_api(weir_dir)
     weir_dir.start_worker()
     video_id = weir_dir.upload(os.urandom(300_000))["id"]
     video = weir_dir.wait_for_state(video_id, "failed")
@@ -70,7 +70,7 @@ def test_what_is_no_video_fails_at_the_first_attempt(weir_dir):
 
 
 def test_a_permanent_error_is_the_uploaders_sentence(weir_dir):
-    weir_dir.start_api()
+    start_api(weir_dir)
     start_obedient(weir_dir)
     sentence = "Das Video ist länger als 12 Stunden."
     video_id = upload(weir_dir, ["segment"], ["fail", "permanent", sentence, 3])
@@ -81,7 +81,7 @@ def test_a_permanent_error_is_the_uploaders_sentence(weir_dir):
 
 
 def test_a_temporary_error_is_tried_again_with_back_off(weir_dir):
-    weir_dir.start_api()
+    start_api(weir_dir)
     start_obedient(weir_dir, JOB_BACKOFF_MS=1000)
     mark = str(weir_dir.folder / "mark")
     video_id = upload(weir_dir, ["segment"], ["once", mark, ["fail", "temporary", "no memory", 1]], ["segment"])
@@ -91,7 +91,7 @@ def test_a_temporary_error_is_tried_again_with_back_off(weir_dir):
 
 
 def test_the_last_attempt_ends_with_the_last_error(weir_dir):
-    weir_dir.start_api()
+    start_api(weir_dir)
     worker = start_obedient(weir_dir, JOB_ATTEMPTS=3, JOB_BACKOFF_MS=10)
     video_id = upload(weir_dir, ["say", "a word to the operator"], ["exit", 7])
     video = weir_dir.wait_for_state(video_id, "failed")
@@ -124,7 +124,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_child_publishes_nothing(weir_dir, what):
-    weir_dir.start_api()
+    start_api(weir_dir)
     worker = start_obedient(weir_dir, JOB_ATTEMPTS=1, TRANSCODE_STALL_MS=20000)
     video_id = upload(weir_dir, ["segment"], *HOSTILE[what])
     weir_dir.wait_for_state(video_id, "failed")
@@ -136,7 +136,7 @@ def test_a_hostile_child_publishes_nothing(weir_dir, what):
 
 def test_concurrency_and_sharing(weir_dir):
     """Two workers with two slots each: four at once, none twice."""
-    weir_dir.start_api()
+    start_api(weir_dir)
     workers = [start_obedient(weir_dir, "-c", "2") for _ in range(2)]
     gate = Gate(weir_dir.folder)
     ids = [upload(weir_dir, ["segment"], ["until", gate.path]) for _ in range(6)]
@@ -152,7 +152,7 @@ def test_concurrency_and_sharing(weir_dir):
 
 def test_the_child_holds_nothing_of_the_worker(weir_minio):
     """No environment, no descriptor but its three and the source, its own group, no way to the credentials."""
-    weir_minio.start_api()
+    start_api(weir_minio)
     worker = start_obedient(weir_minio)
     gate = Gate(weir_minio.folder)
     video_id = upload(weir_minio, ["segment"], ["until", gate.path])
@@ -171,7 +171,7 @@ def test_the_child_holds_nothing_of_the_worker(weir_minio):
 
 
 def test_leftovers_of_dead_workers_are_removed_those_of_live_ones_not(weir_dir):
-    weir_dir.start_api()
+    start_api(weir_dir)
     folder = weir_dir.folder / "scratch"
     dead = folder / "v_01jd0000000000000000000000.1-0123456789abcdef"
     (dead / "v720").mkdir(parents=True)
@@ -201,7 +201,7 @@ def test_waits_for_redis_at_the_start(weir_dir):
     assert answer.status == 503 and "Connection refused" in answer.json()["detail"]
     weir_dir.redis.start()
     worker.wait_until_ready()
-    weir_dir.start_api()
+    start_api(weir_dir)
     weir_dir.wait_for_state(upload(weir_dir, ["segment"]), "completed")
 
 
@@ -212,7 +212,7 @@ def test_waits_for_the_store_at_the_start(weir_minio):
     assert worker.get("/readyz").status == 503
     weir_minio.store.server.start()
     worker.wait_until_ready(timeout=60)
-    weir_minio.start_api()
+    start_api(weir_minio)
     weir_minio.wait_for_state(upload(weir_minio, ["segment"]), "completed")
 
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import threading
 
+from store_proxy import StoreProxy
 from weirtest import RedisServer, bin_path, wait_for
 
 SCRIPT = pathlib.Path(__file__).with_name("obedient_transcode.py")
@@ -38,6 +39,13 @@ def start_obedient(weir, *args, **settings):
         (folder / "weir-transcode").chmod(0o755)
     with bin_folder(folder):
         return weir.start_worker(*args, **settings)
+
+
+def start_api(weir, *args, **settings):
+    """An api whose first pass is through: before it nothing is accepted."""
+    api = weir.start_api(*args, **settings)
+    wait_for(lambda: weir.redis.call("EXISTS", "{weir}:epoch"), 15, "the rebuild to end")
+    return api
 
 
 class Gate:
@@ -117,7 +125,7 @@ def check_settled(weir, video_id, state="completed", generation=1):
         assert not any(video_id in entry for entry in weir.redis.call("ZRANGE", f"{{weir}}:{name}", 0, -1)), name
     if state == "completed":
         check_resolves(weir, video_id, found[generation]["version"])
-    wait_for(lambda: not any(video_id in name for name in scratch(weir)), 10, "the scratch directory to be removed")
+    wait_for(lambda: not any(name.startswith(video_id) for name in scratch(weir)), 10, "the scratch directory to be removed")
     return found[generation]
 
 
@@ -140,6 +148,34 @@ def collect(weir):
     """The collection of leftovers, now."""
     status, log = weir.run_api("--reconcile-once")
     assert status == 0, log
+
+
+class HoldingProxy(StoreProxy):
+    """Keeps the answers to some requests until it is told to let them go; the store has done what was asked."""
+
+    def __init__(self, server, suffix):
+        super().__init__(server, suffix)
+        self.hold_what = None  # a pattern for request lines
+        self.let_go = threading.Event()
+
+    def _answers(self, server, client, state):
+        proxy = self
+
+        class Held:
+            def recv(self, size):
+                data = server.recv(size)
+                if proxy.hold_what and re.search(proxy.hold_what, state["line"]):
+                    proxy.let_go.wait()
+                return data
+
+            def shutdown(self, how):
+                server.shutdown(how)
+
+        super()._answers(Held(), client, state)
+
+    def close(self):
+        self.let_go.set()
+        super().close()
 
 
 class RedisProxy:
