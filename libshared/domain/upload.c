@@ -41,7 +41,7 @@ struct upload {
     struct part_job jobs[IN_FLIGHT]; /* a ring: `flying` of them from `oldest` on */
     unsigned oldest, flying;
     struct store_part *parts; /* confirmed */
-    size_t part_count, part_room;
+    size_t part_count, part_room, parts_recorded;
 };
 
 const char *upload_video_id(const struct upload *u)
@@ -179,7 +179,7 @@ static int keep_part(struct upload *u, const struct store_part *part, struct err
     return 0;
 }
 
-/* Waits for the part that was sent first and records it. */
+/* Waits for the part that was sent first. */
 static int confirm_oldest(struct upload *u, struct err *e)
 {
     struct part_job *job = &u->jobs[u->oldest];
@@ -191,11 +191,38 @@ static int confirm_oldest(struct upload *u, struct err *e)
         *e = job->error;
         return r;
     }
-    r = keep_part(u, &job->part, e);
-    return r == 0 ? add_record(u, UPLOAD_PARTS, &u->parts[u->part_count - 1], 1, e) : r;
+    return keep_part(u, &job->part, e);
 }
 
-/* Sends the part that was being filled. */
+/* Parts that were confirmed since the last record. */
+static int record_parts(struct upload *u, struct err *e)
+{
+    size_t count = u->part_count - u->parts_recorded;
+
+    if (count == 0)
+        return 0;
+    int r = add_record(u, UPLOAD_PARTS, &u->parts[u->parts_recorded], count, e);
+    if (r == 0)
+        u->parts_recorded = u->part_count;
+    return r;
+}
+
+static void submit_filling(struct upload *u)
+{
+    struct part_job *job = &u->jobs[(u->oldest + u->flying++) % IN_FLIGHT];
+
+    *job = (struct part_job){
+        .bucket = u->library->raw,
+        .key = u->source.s,
+        .upload_id = u->upload_id,
+        .chain = u->filling,
+        .part.number = u->next_number++,
+    };
+    part_sender_submit(u->service->sender, job);
+    block_chain_open(&u->filling, u->service->pool);
+}
+
+/* Sends the part that was being filled. The one before it is recorded only then, while two are on their way. */
 static int send_filling(struct upload *u, struct err *e)
 {
     block_chain_seal(&u->filling); /* before anything is waited for */
@@ -204,19 +231,8 @@ static int send_filling(struct upload *u, struct err *e)
         r = confirm_oldest(u, e);
     if (r != 0)
         return r;
-
-    struct part_job *job = &u->jobs[(u->oldest + u->flying) % IN_FLIGHT];
-    *job = (struct part_job){
-        .bucket = u->library->raw,
-        .key = u->source.s,
-        .upload_id = u->upload_id,
-        .chain = u->filling,
-        .part.number = u->next_number++,
-    };
-    u->flying++;
-    part_sender_submit(u->service->sender, job);
-    block_chain_open(&u->filling, u->service->pool);
-    return 0;
+    submit_filling(u);
+    return record_parts(u, e);
 }
 
 int upload_write(struct upload *u, const void *data, size_t len, struct err *e)
@@ -297,6 +313,7 @@ static int put_whole(struct upload *u, struct err *e)
     return r == 0 && !there ? err_set(e, ERR_TEMPORARY, "the source went again") : r;
 }
 
+/* The completing record will name these parts with all the others. */
 static int send_rest(struct upload *u, struct err *e)
 {
     int r = 0;

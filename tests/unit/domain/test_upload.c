@@ -267,45 +267,69 @@ END_TEST
 
 /* --- Somebody else --- */
 
-static const struct {
-    size_t size;     /* written when it is deleted */
-    bool at_the_end; /* between the completing record and the job */
-} deletions[] = {{0, false}, {SMALL, false}, {PART + 1, false}, {BIG, false}, {SMALL, true}, {BIG, true}};
-
 static char deleted_id[ID_VIDEO_SIZE];
 
-static void delete_now(void *ctx)
+static void delete_now(void *deleted)
 {
-    (void)ctx;
-    ok(removal_delete(&test_library, deleted_id, NULL, &e));
+    ok(removal_delete(&test_library, deleted_id, deleted, &e));
 }
 
-START_TEST(a_video_deleted_during_its_upload_stays_deleted)
+static void expect_deleted(void)
 {
-    struct upload *u = new_upload();
-    struct queue_video v = {0};
-    struct err why = {0};
-    bool stored;
-
-    memcpy(deleted_id, upload_video_id(u), sizeof deleted_id);
-    ok(upload_begin(u, "", "", "", &e));
-    ok(write_in_pieces(u, deletions[_i].size, &e));
-    if (deletions[_i].at_the_end) {
-        uint64_t calls_of_rest = deletions[_i].size == BIG ? 5 : 2; /* part, 2 records, completing | completing; then */
-        faulty_store_interrupt(test_store, calls_of_rest, delete_now, NULL);
-    } else {
-        delete_now(NULL);
-    }
-    int r = upload_write(u, bytes, deletions[_i].size == BIG ? 0 : 1, &why);
-    if (r == 0)
-        r = upload_finish(u, &v, &stored, &why);
-    ck_assert_int_ne(r, 0);
-    upload_free(u);
     expect_nothing_left(deleted_id);
     repair();
     expect_nothing_left(deleted_id);
     ck_assert_uint_eq(open_multiparts(), 0);
     ck_assert_uint_eq(counts().open, 0);
+}
+
+static const size_t written[] = {0, SMALL, PART + 1};
+
+START_TEST(a_video_deleted_between_its_bytes_stays_deleted)
+{
+    struct upload *u = new_upload();
+    struct err why = {0};
+    struct queue_video v = {0};
+    bool stored;
+
+    memcpy(deleted_id, upload_video_id(u), sizeof deleted_id);
+    ok(upload_begin(u, "", "", "", &e));
+    ok(write_in_pieces(u, written[_i], &e));
+    delete_now(NULL);
+    int r = write_in_pieces(u, PART, &why);
+    if (r == 0)
+        r = upload_finish(u, &v, &stored, &why);
+    ck_assert(r == -ERR_STALE || r == -ERR_NOT_FOUND);
+    upload_free(u);
+    expect_deleted();
+}
+END_TEST
+
+static const size_t finished[] = {SMALL, BIG};
+
+/* Before each of its calls, from the last bytes to the job. */
+START_TEST(a_video_deleted_while_it_is_finished_stays_deleted)
+{
+    bool deleted = true;
+
+    for (uint64_t nth = 1; deleted; nth++) {
+        struct upload *u = new_upload();
+        struct err why = {0};
+        struct queue_video v = {0};
+        bool stored;
+
+        deleted = false;
+        memcpy(deleted_id, upload_video_id(u), sizeof deleted_id);
+        ok(upload_begin(u, "", "", "", &e));
+        ok(write_in_pieces(u, finished[_i], &e));
+        faulty_store_interrupt(test_store, nth, delete_now, &deleted);
+        int r = upload_finish(u, &v, &stored, &why);
+        upload_free(u);
+        ck_assert(deleted == (r != 0));
+        if (deleted)
+            expect_deleted();
+        queue_video_release(&v);
+    }
 }
 END_TEST
 
@@ -412,7 +436,8 @@ int main(void)
     tcase_add_test(t, too_much_is_refused_and_taken_back);
     tcase_add_loop_test(t, an_upload_that_ends_early_leaves_nothing, 0, 4);
     tcase_add_test(t, nothing_is_stored_before_the_first_byte);
-    tcase_add_loop_test(t, a_video_deleted_during_its_upload_stays_deleted, 0, (int)ARRAY_SIZE(deletions));
+    tcase_add_loop_test(t, a_video_deleted_between_its_bytes_stays_deleted, 0, (int)ARRAY_SIZE(written));
+    tcase_add_loop_test(t, a_video_deleted_while_it_is_finished_stays_deleted, 0, (int)ARRAY_SIZE(finished));
     tcase_add_test(t, a_writer_that_was_given_up_stops);
     tcase_add_loop_test(t, a_store_that_fails_loses_nothing_and_leaves_nothing, 0, (int)ARRAY_SIZE(faults));
     tcase_add_test(t, without_redis_the_bytes_are_safe_and_the_job_comes_later);
