@@ -78,8 +78,11 @@ class Weir:
         return service.wait_until_ready() if ready else service
 
     def start_api(self, *args, ready=True, **settings):
-        """Settings by name: start_api(QUEUE_MAX=2). ready=False does not wait for store and Redis."""
-        return self._service(self.apis, "api", args, settings, ready)
+        """Settings by name: start_api(QUEUE_MAX=2). ready=False does not wait for store, Redis and the first rebuild."""
+        api = self._service(self.apis, "api", args, settings, ready)
+        if ready:
+            wait_for(lambda: self.redis.call("EXISTS", "{weir}:epoch"), 30, "the rebuild to end")
+        return api
 
     def start_worker(self, *args, ready=True, **settings):
         return self._service(self.workers, "worker", args, settings, ready)
