@@ -5,10 +5,10 @@ local job, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
 if not job then
     return refused
 end
-if not OPEN[job.state] then -- done already: the reply was lost
+if not OPEN[job.video.state] then -- done already: the reply was lost
     return {'OK'}
 end
-if job.state ~= 'active' then
+if job.video.state ~= 'active' then
     return {'STALE'}
 end
 

@@ -7,10 +7,10 @@ if refused then
 end
 local expiry = tonumber(call('ZSCORE', key('admitted'), video) or 0)
 local taken = call('ZCARD', key('open')) + call('ZCOUNT', key('admitted'), '(' .. now, '+inf')
-if expiry <= now and taken >= bound then
+if expiry <= now_ms and taken >= bound then
     return {'FULL'}
 end
 
+call('ZADD', key('admitted'), now_ms + ttl, video)
 call('ZREMRANGEBYSCORE', key('admitted'), '-inf', now)
-call('ZADD', key('admitted'), now + ttl, video)
 return {'OK'}

@@ -6,47 +6,43 @@ local max_attempts, max_stalls = tonumber(ARGV[4]), tonumber(ARGV[5])
 local function handed(job)
     local f = call('HMGET', key('video:' .. job.video.id), 'size_bytes', 'record')
     return {'OK', job.id, job.token, job.attempts, job.stalls, f[1], job.cancel and 1 or 0, 1 - job.charged, f[2],
-        call('HGET', key('job:' .. job.id), 'error')}
+        job.error}
 end
 
--- The next job of a list. What is no waiting job (an id twice in the list, a ghost) falls out on the way.
-local function next_of(list)
+-- Moves the next job of a list to `active`. What is no waiting job (an id twice in the list, a ghost) falls out.
+local function take(list)
     while true do
-        local id = call('LINDEX', list, -1)
-        local job = id and job_find(id)
-        if not id or (job and job.state == 'waiting') then
+        local id = call('LMOVE', list, key('active'), 'RIGHT', 'LEFT')
+        local job = id and job_find(id, 'waiting')
+        if not id or job then
             return job
         end
-        call('RPOP', list)
+        call('LPOP', key('active'))
     end
 end
 
-if rebuilding() then
+local known = call('MGET', key('epoch'), key('fence'))
+if not known[1] then
     return {'BUSY'}
 end
 local owned = call('HGET', key('claims'), nonce)
-local job = owned and job_find(owned)
-if job and job.state == 'active' and string.match(job.token, ':(.*)$') == nonce then -- the reply was lost
-    call('ZADD', key('lease'), now + lease, job.id)
+local job = owned and job_find(owned, 'active')
+if job and string.match(job.token, ':(.*)$') == nonce then -- the reply was lost
+    call('ZADD', key('lease'), now_ms + lease, job.id)
     return handed(job)
 end
-
-local fence = math.max(tonumber(call('GET', key('fence')) or 0) + 1, now_us)
+local fence = math.max(tonumber(known[2] or 0) + 1, now_us)
 if fence >= MAX_FENCE then
     return redis.error_reply('ERR the fence has reached 2^53: {weir}:fence was tampered with')
 end
+
+job = nil
 local lists = {}
 for i = 6, #ARGV do
     for priority = 0, 2 do
-        lists[#lists + 1] = key('wait:' .. ARGV[i] .. ':' .. priority)
-    end
-end
-job = nil
-for i = 1, #lists do
-    job = next_of(lists[i])
-    if job then
-        call('LMOVE', lists[i], key('active'), 'RIGHT', 'LEFT')
-        break
+        local list = key('wait:' .. ARGV[i] .. ':' .. priority)
+        lists[#lists + 1] = list
+        job = job or take(list)
     end
 end
 if not job then
@@ -54,11 +50,12 @@ if not job then
 end
 
 -- Past its attempts or stalls it is handed out only to be ended, which is no start.
-job.charged = (job.attempts >= max_attempts or job.stalls >= max_stalls) and 0 or 1
+job.charged = (tonumber(job.attempts) >= max_attempts or tonumber(job.stalls) >= max_stalls) and 0 or 1
 job.attempts = job.attempts + job.charged
-job.token = string.format('%.0f', fence) .. ':' .. nonce
-call('SET', key('fence'), string.format('%.0f', fence))
-call('ZADD', key('lease'), now + lease, job.id)
+fence = string.format('%.0f', fence)
+job.token = fence .. ':' .. nonce
+call('SET', key('fence'), fence)
+call('ZADD', key('lease'), now_ms + lease, job.id)
 call('HSET', key('claims'), nonce, job.id)
 job_set(job, 'active', 'token', job.token, 'worker', worker, 'attempts', job.attempts, 'charged', job.charged,
     'progress', '')

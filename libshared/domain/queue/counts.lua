@@ -5,9 +5,9 @@ local active, delayed, open = call('LLEN', key('active')), call('ZCARD', key('de
 local function oldest_waiting()
     for offset = 0, open - 1, 100 do
         for _, id in ipairs(call('ZRANGE', key('open'), offset, offset + 99)) do
-            local f = call('HMGET', key('job:' .. id), 'state', 'enqueued_ms')
-            if f[1] == 'waiting' then
-                return math.max(now - tonumber(f[2]), 0)
+            local v = video_load(string.match(id, '^[^.]*'))
+            if v and v.state == 'waiting' then
+                return math.max(now_ms - tonumber(call('HGET', key('job:' .. id), 'enqueued_ms') or now), 0)
             end
         end
     end

@@ -1,5 +1,5 @@
 -- ARGV: video, generation, class, priority, created_ms, size_bytes, record
-local video, generation, class, priority = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local video, generation, class, priority = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local created_ms, size_bytes, record = ARGV[5], ARGV[6], ARGV[7]
 
 local refused = refusal(video)
@@ -7,10 +7,10 @@ if refused then
     return refused
 end
 local v = video_load(video)
-if v and v.generation > generation then
+if v and v.generation > tonumber(generation) then
     return {'STALE'}
 end
-if v and v.generation == generation then -- whatever became of it; its job's hash may be gone by now
+if v and v.generation == tonumber(generation) then -- whatever became of it; its job's hash may be gone by now
     call('ZREM', key('admitted'), video)
     call('ZREM', key('finishing'), video)
     return {'OK', 1}
@@ -18,9 +18,8 @@ end
 
 if v then
     job_remove(v)
-else
-    v = {id = video, created_ms = created_ms}
 end
-v.generation = generation
-job_create(v, class, priority, 'created_ms', v.created_ms, 'size_bytes', size_bytes, 'record', record)
+v = video_renew(v, video, generation, created_ms)
+job_create(v, class, priority, 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
+    'record', record)
 return {'OK', 0}

@@ -5,7 +5,7 @@ local job, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
 if not job then
     return refused
 end
-if job.state ~= 'active' then -- given up already: the reply was lost
+if job.video.state ~= 'active' then -- given up already: the reply was lost
     return {'OK'}
 end
 
@@ -15,6 +15,6 @@ if job.cancel then
 end
 local delay = random / 2 ^ 32 * math.min(max, base * 2 ^ math.max(job.attempts - 1, 0))
 take_off.active(job)
-call('ZADD', key('delayed'), now + math.floor(delay), job.id)
+call('ZADD', key('delayed'), now_ms + math.floor(delay), job.id)
 job_set(job, 'delayed', 'error', error_text)
 return {'OK'}

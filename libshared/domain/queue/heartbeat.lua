@@ -5,11 +5,11 @@ local job, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
 if not job then
     return refused
 end
-if job.state ~= 'active' then
+if job.video.state ~= 'active' then
     return {'STALE'}
 end
 
-call('ZADD', key('lease'), now + lease, job.id)
+call('ZADD', key('lease'), now_ms + lease, job.id)
 if progress ~= '' then
     call('HSET', key('job:' .. job.id), 'progress', progress)
 end

@@ -3,7 +3,7 @@ local job, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
 if not job then
     return refused
 end
-if job.state ~= 'active' then -- handed back already: the reply was lost
+if job.video.state ~= 'active' then -- handed back already: the reply was lost
     return {'OK'}
 end
 

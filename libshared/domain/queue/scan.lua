@@ -4,9 +4,9 @@ local MAX_STEP = 100 -- jobs moved by one scan
 local MIN_GAP = 2500 -- ms; scans come every second, however short the lease is
 
 local function promote(id)
-    local job = job_find(id)
+    local job = job_find(id, 'delayed')
     call('ZREM', key('delayed'), id)
-    if not job or job.state ~= 'delayed' then
+    if not job then
         return 0
     end
     call('LPUSH', wait_list(job), id)
@@ -16,8 +16,8 @@ local function promote(id)
 end
 
 local function reclaim(id)
-    local job = job_find(id)
-    if not job or job.state ~= 'active' then
+    local job = job_find(id, 'active')
+    if not job then
         call('ZREM', key('lease'), id)
         call('LREM', key('active'), 0, id)
         return 0
@@ -60,11 +60,11 @@ call('SET', key('last_scan'), now)
 
 -- A job that is due further away than any back-off: the clock was set back.
 local promoted = sum(call('ZRANGE', key('delayed'), '-inf', now, 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
-    + sum(call('ZRANGE', key('delayed'), now + backoff_max + 1, '+inf', 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
+    + sum(call('ZRANGE', key('delayed'), now_ms + backoff_max + 1, '+inf', 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
 
-if now < last or now - last > math.max(lease / 2, MIN_GAP) then -- Redis was away, or its clock jumped: nobody could extend a lease
+if now_ms < last or now_ms - last > math.max(lease / 2, MIN_GAP) then -- Redis was away, or its clock jumped: nobody could extend a lease
     local extended = sum(call('ZRANGE', key('lease'), 0, -1), function(id)
-        call('ZADD', key('lease'), now + lease, id)
+        call('ZADD', key('lease'), now_ms + lease, id)
         return 1
     end)
     return {'OK', promoted, 0, extended}

@@ -1,5 +1,5 @@
 -- ARGV: video, generation, state, outcome, error
-local video, generation, state = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local video, generation, state = ARGV[1], ARGV[2], ARGV[3]
 local outcome, error_text = ARGV[4], ARGV[5]
 
 local refused = refusal(video)
@@ -9,7 +9,7 @@ end
 local v = video_load(video)
 if not v then
     return {'NONE'}
-elseif v.generation > generation then
+elseif v.generation > tonumber(generation) then
     return {'STALE'}
 end
 

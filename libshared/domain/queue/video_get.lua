@@ -1,7 +1,7 @@
 -- ARGV: video
 local video = ARGV[1]
 
-if tombstoned(video) then
+if call('EXISTS', key('deleted:' .. video)) == 1 then
     return {'GONE'}
 end
 local view = video_view(video)

@@ -6,7 +6,7 @@ if refused then
     return refused
 end
 if not video_load(video) then
-    video_set({id = video, generation = 0, created_ms = created_ms}, 'uploading', 0, 'created_ms', created_ms,
+    video_set(video_new(video, '0', nil, created_ms), 'uploading', '0', 'generation', '0', 'created_ms', created_ms,
         'record', record)
 end
 return {'OK'}

@@ -131,6 +131,19 @@ static void repair(void)
     reconcile_free(r);
 }
 
+/* Accepted means there for good; not accepted means whole or not at all. */
+static void expect_all_or_nothing(const char *id, size_t size, bool accepted)
+{
+    if (accepted || object_exists("raw", layout_source(id).s)) {
+        expect_source(id, size);
+        ck_assert_int_eq(indexed_state(id), VIDEO_WAITING);
+        ck_assert_uint_eq(counts().waiting, 1);
+    } else {
+        expect_nothing_left(id);
+        ck_assert_uint_eq(counts().open, 0);
+    }
+}
+
 /* --- What goes well --- */
 
 static const size_t sizes[] = {1, SMALL, PART - 1, PART, PART + 1, 2 * PART, BIG};
@@ -333,6 +346,35 @@ START_TEST(a_video_deleted_while_it_is_finished_stays_deleted)
 }
 END_TEST
 
+static void repair_now(void *repaired)
+{
+    repair();
+    *(bool *)repaired = true;
+}
+
+/* Another replica completes it at the same time: one object, one job, and the client is told. */
+START_TEST(the_reconciler_may_be_faster)
+{
+    bool repaired = true;
+
+    for (uint64_t nth = 1; repaired; nth++) {
+        struct upload *u = new_upload();
+        char id[ID_VIDEO_SIZE];
+        bool stored = false;
+
+        repaired = false;
+        memcpy(id, upload_video_id(u), sizeof id);
+        faulty_store_interrupt(test_store, nth, repair_now, &repaired);
+        ok(run_upload(u, finished[_i], &stored, &e));
+        upload_free(u);
+        expect_all_or_nothing(id, finished[_i], true);
+        repair();
+        expect_all_or_nothing(id, finished[_i], true);
+        ok(removal_delete(&test_library, id, NULL, &e));
+    }
+}
+END_TEST
+
 START_TEST(a_writer_that_was_given_up_stops)
 {
     struct upload *u = new_upload();
@@ -359,19 +401,6 @@ static const struct {
     {SMALL, FAULT_BEFORE}, {SMALL, FAULT_AFTER}, {SMALL, FAULT_AWAY_BEFORE}, {SMALL, FAULT_AWAY_AFTER},
     {BIG, FAULT_BEFORE},   {BIG, FAULT_AFTER},   {BIG, FAULT_AWAY_BEFORE},   {BIG, FAULT_AWAY_AFTER},
 };
-
-/* Accepted means there for good; not accepted means whole or not at all. */
-static void expect_all_or_nothing(const char *id, size_t size, bool accepted)
-{
-    if (accepted || object_exists("raw", layout_source(id).s)) {
-        expect_source(id, size);
-        ck_assert_int_eq(indexed_state(id), VIDEO_WAITING);
-        ck_assert_uint_eq(counts().waiting, 1);
-    } else {
-        expect_nothing_left(id);
-        ck_assert_uint_eq(counts().open, 0);
-    }
-}
 
 START_TEST(a_store_that_fails_loses_nothing_and_leaves_nothing)
 {
@@ -438,6 +467,7 @@ int main(void)
     tcase_add_test(t, nothing_is_stored_before_the_first_byte);
     tcase_add_loop_test(t, a_video_deleted_between_its_bytes_stays_deleted, 0, (int)ARRAY_SIZE(written));
     tcase_add_loop_test(t, a_video_deleted_while_it_is_finished_stays_deleted, 0, (int)ARRAY_SIZE(finished));
+    tcase_add_loop_test(t, the_reconciler_may_be_faster, 0, (int)ARRAY_SIZE(finished));
     tcase_add_test(t, a_writer_that_was_given_up_stops);
     tcase_add_loop_test(t, a_store_that_fails_loses_nothing_and_leaves_nothing, 0, (int)ARRAY_SIZE(faults));
     tcase_add_test(t, without_redis_the_bytes_are_safe_and_the_job_comes_later);

@@ -236,16 +236,26 @@ static void *unblock_all(void *unused)
     return NULL;
 }
 
+static int64_t blocking_client_id(void)
+{
+    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
+
+    ok(redis_command_blocking(r, 100, 2, (const char *const[]){"CLIENT", "ID"}, &reply, &e));
+    return redis_reply_integer(reply);
+}
+
 START_TEST(unblocked_is_temporary_and_closes_the_connection)
 {
     const char *const words[] = {"BLPOP", "nothing", "5"};
     pthread_t thread;
-    int64_t before = number("CLIENT", "ID");
+    int64_t before = blocking_client_id();
+
+    ck_assert_int_eq(blocking_client_id(), before);
 
     ck_assert_int_eq(pthread_create(&thread, NULL, unblock_all, NULL), 0);
     fails(ERR_TEMPORARY, redis_command_blocking(r, 5000, 3, words, NULL, &e));
     ck_assert_ptr_nonnull(strstr(e.text, "UNBLOCKED"));
-    ck_assert_int_ne(number("CLIENT", "ID"), before);
+    ck_assert_int_ne(blocking_client_id(), before);
     pthread_join(thread, NULL);
 }
 END_TEST

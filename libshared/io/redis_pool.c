@@ -1,0 +1,410 @@
+#include "redis_pool.h"
+
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#define LANES 2      /* one can be filled while the other is on its way */
+#define MAX_BATCH 64 /* commands sent in one go */
+
+/* A thread's command, on its stack while it waits for the answer. */
+struct call {
+    const struct redis_words *words;
+    redisReply *reply; /* NULL: result and e say why */
+    int result;
+    struct err *e;
+
+    bool answered, leads; /* leads: the lane is handed to this call's thread */
+    pthread_cond_t changed;
+    struct call *next;
+};
+
+struct lane {
+    pthread_mutex_t lock; /* of all but the connection, which is the leader's */
+    struct call *first, *last;
+    size_t waiting;
+    bool led;
+    redisContext *connection; /* NULL: to be made */
+};
+
+struct redis_pool {
+    char *host, *password;
+    char name[300];
+    uint16_t port;
+    unsigned db;
+    uint64_t connect_timeout_ms, read_timeout_ms;
+    struct lane lanes[LANES];
+
+    pthread_mutex_t lock;
+    redisContext **idle; /* for blocking commands; a stack: the one used last is the likeliest to be alive */
+    size_t idle_count, max_idle;
+};
+
+/* hiredis writes without MSG_NOSIGNAL; a connection that Redis closed must be an error, not the end of the process. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction action;
+
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
+        action = (struct sigaction){.sa_handler = SIG_IGN};
+        sigaction(SIGPIPE, &action, NULL);
+    }
+}
+
+int redis_pool_new(const struct redis_options *options, struct redis_pool **ret, struct err *e)
+{
+    struct redis_pool *p = mem_zalloc(sizeof *p);
+
+    if (p == NULL)
+        return err_set(e, ERR_TEMPORARY, "redis: no memory");
+    pthread_mutex_init(&p->lock, NULL);
+    for (size_t i = 0; i < LANES; i++)
+        pthread_mutex_init(&p->lanes[i].lock, NULL);
+    p->port = options->port;
+    p->db = options->db;
+    p->connect_timeout_ms = options->connect_timeout_ms != 0 ? options->connect_timeout_ms : 2000;
+    p->read_timeout_ms = options->read_timeout_ms != 0 ? options->read_timeout_ms : 5000;
+    p->max_idle = options->max_idle != 0 ? options->max_idle : 64;
+    p->host = mem_strdup(options->host);
+    p->password = mem_strdup(options->password != NULL ? options->password : "");
+    p->idle = mem_calloc(p->max_idle, sizeof *p->idle);
+    if (p->host == NULL || p->password == NULL || p->idle == NULL) {
+        redis_pool_free(p);
+        return err_set(e, ERR_TEMPORARY, "redis: no memory");
+    }
+    str_format(p->name, sizeof p->name, "redis %s:%u", p->host, p->port);
+    ignore_sigpipe();
+    *ret = p;
+    return 0;
+}
+
+void redis_pool_free(struct redis_pool *p)
+{
+    if (p == NULL)
+        return;
+    while (p->idle_count > 0)
+        redisFree(p->idle[--p->idle_count]);
+    for (size_t i = 0; i < LANES; i++) {
+        if (p->lanes[i].connection != NULL)
+            redisFree(p->lanes[i].connection);
+        pthread_mutex_destroy(&p->lanes[i].lock);
+    }
+    pthread_mutex_destroy(&p->lock);
+    mem_free(p->idle);
+    mem_free(p->host);
+    mem_free(p->password);
+    mem_free(p);
+}
+
+const char *redis_pool_name(const struct redis_pool *p)
+{
+    return p->name;
+}
+
+/* --- Error replies --- */
+
+static const struct {
+    const char *code;
+    bool closes; /* the next connection may find the new master */
+} temporary_errors[] = {
+    {"READONLY", true},  {"MASTERDOWN", true},   {"UNBLOCKED", true}, {"NOAUTH", true}, {"ERR max", true},
+    {"LOADING", false},  {"OOM", false},         {"MISCONF", false},  {"BUSY", false},  {"NOREPLICAS", false},
+    {"TRYAGAIN", false}, {"CLUSTERDOWN", false}, {"NOSCRIPT", false},
+};
+
+bool redis_error_is(const char *text, const char *code)
+{
+    size_t len = strlen(code);
+
+    return str_starts(text, code) && (text[len] == ' ' || text[len] == '\0');
+}
+
+enum err_kind redis_error_kind(const char *text)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(temporary_errors); i++)
+        if (redis_error_is(text, temporary_errors[i].code))
+            return ERR_TEMPORARY;
+    return ERR_BUG;
+}
+
+static bool closes_connection(const redisReply *reply)
+{
+    for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < ARRAY_SIZE(temporary_errors); i++)
+        if (temporary_errors[i].closes && redis_error_is(reply->str, temporary_errors[i].code))
+            return true;
+    return false;
+}
+
+/* --- One connection --- */
+
+static struct timeval timeval_of(uint64_t ms)
+{
+    return (struct timeval){.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+}
+
+static void append(redisContext *c, const struct redis_words *words)
+{
+    const char *word[REDIS_MAX_WORDS]; /* hiredis wants the pointers writable */
+
+    memcpy(word, words->word, words->count * sizeof *word);
+    redisAppendCommandArgv(c, (int)words->count, word, words->lens);
+}
+
+/* NULL: the connection is of no more use. Its late answers could be taken for another's. */
+static redisReply *read_reply(const struct redis_pool *p, redisContext *c, const char *command, struct err *e)
+{
+    void *reply = NULL;
+
+    errno = 0;
+    if (redisGetReply(c, &reply) == REDIS_OK)
+        return reply;
+    bool timed_out = c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
+    err_set(e, ERR_TEMPORARY, "%s: %s: %s", p->name, command, timed_out ? "no answer in time" : c->errstr);
+    return NULL;
+}
+
+/* AUTH and SELECT: any answer but OK ends the connection. */
+static int introduce(const struct redis_pool *p, redisContext *c, const char *command, const char *argument,
+                     struct err *e)
+{
+    append(c, &(struct redis_words){.count = 2, .word = (const char *const[]){command, argument}});
+    redisReply *reply = read_reply(p, c, command, e);
+    if (reply == NULL)
+        return -ERR_TEMPORARY;
+    int result = 0;
+    if (reply->type != REDIS_REPLY_STATUS)
+        result = err_set(e, ERR_TEMPORARY, "%s: %s refused: %s", p->name, command,
+                         reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected answer");
+    freeReplyObject(reply);
+    return result;
+}
+
+static int set_up(const struct redis_pool *p, redisContext *c, struct err *e)
+{
+    int result = 0;
+
+    if (c->err != 0)
+        return err_set(e, ERR_TEMPORARY, "%s: connect: %s", p->name, c->errstr);
+    if (fcntl(c->fd, F_SETFD, FD_CLOEXEC) != 0 || redisSetTimeout(c, timeval_of(p->read_timeout_ms)) != REDIS_OK)
+        return err_set(e, ERR_TEMPORARY, "%s: set up: %s", p->name, strerror(errno));
+    redisEnableKeepAlive(c); /* helps to notice a lost peer; not needed */
+    if (p->password[0] != '\0')
+        result = introduce(p, c, "AUTH", p->password, e);
+    if (result == 0 && p->db != 0)
+        result = introduce(p, c, "SELECT", num_u64(p->db).s, e);
+    return result;
+}
+
+static int connect_new(const struct redis_pool *p, redisContext **ret, struct err *e)
+{
+    redisContext *c = redisConnectWithTimeout(p->host, p->port, timeval_of(p->connect_timeout_ms));
+
+    if (c == NULL)
+        return err_set(e, ERR_TEMPORARY, "%s: connect: no memory", p->name);
+    int result = set_up(p, c, e);
+    if (result == 0)
+        *ret = c;
+    else
+        redisFree(c);
+    return result;
+}
+
+/* Nothing to read is what an idle connection should have. Its end, after a restart of Redis, is noticed here, before a
+ * command is lost on it. */
+static bool still_open(const redisContext *c)
+{
+    char byte;
+    ssize_t got = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+/* --- Lanes --- */
+
+static void fail_rest(struct call *call, const struct err *e)
+{
+    for (; call != NULL; call = call->next) {
+        call->result = -(int)e->kind;
+        if (call->e != NULL)
+            *call->e = *e;
+    }
+}
+
+/* All commands in one go, then their answers in the same order. */
+static void exchange(const struct redis_pool *p, redisContext **connection, struct call *batch)
+{
+    struct err e;
+    bool closes = false;
+
+    if (*connection != NULL && !still_open(*connection)) {
+        redisFree(*connection);
+        *connection = NULL;
+    }
+    if (*connection == NULL && connect_new(p, connection, &e) != 0) {
+        fail_rest(batch, &e);
+        return;
+    }
+    for (const struct call *call = batch; call != NULL; call = call->next)
+        append(*connection, call->words);
+    for (struct call *call = batch; call != NULL; call = call->next) {
+        call->reply = read_reply(p, *connection, call->words->word[0], &e);
+        if (call->reply == NULL) {
+            fail_rest(call, &e);
+            closes = true;
+            break;
+        }
+        closes |= closes_connection(call->reply);
+    }
+    if (closes) {
+        redisFree(*connection);
+        *connection = NULL;
+    }
+}
+
+/* With the lock held: waits until the call is answered (true) or its thread is to lead. */
+static bool wait_for_turn(struct lane *lane, struct call *call)
+{
+    call->next = NULL;
+    if (lane->first == NULL)
+        lane->first = call;
+    else
+        lane->last->next = call;
+    lane->last = call;
+    lane->waiting++;
+    if (!lane->led) {
+        lane->led = true;
+        return false;
+    }
+    while (!call->answered && !call->leads)
+        pthread_cond_wait(&call->changed, &lane->lock);
+    return call->answered;
+}
+
+/* With the lock held: takes what waits, the leader's own call first. */
+static struct call *take_batch(struct lane *lane)
+{
+    struct call *batch = lane->first, *end = batch;
+    size_t count = 1;
+
+    for (; end->next != NULL && count < MAX_BATCH; end = end->next)
+        count++;
+    lane->first = end->next;
+    lane->waiting -= count;
+    end->next = NULL;
+    return batch;
+}
+
+/* With the lock held: the lane goes to the next who waits, the answers to whom they belong. */
+static void hand_over(struct lane *lane, struct call *own)
+{
+    if (lane->first != NULL) {
+        lane->first->leads = true;
+        pthread_cond_signal(&lane->first->changed);
+    } else {
+        lane->led = false;
+    }
+    for (struct call *call = own->next, *next; call != NULL; call = next) {
+        next = call->next; /* once it is answered, the call is gone with its stack */
+        call->answered = true;
+        pthread_cond_signal(&call->changed);
+    }
+}
+
+static void run_in_lane(const struct redis_pool *p, struct lane *lane, struct call *call)
+{
+    pthread_cond_init(&call->changed, NULL);
+    pthread_mutex_lock(&lane->lock);
+    if (!wait_for_turn(lane, call)) {
+        struct call *batch = take_batch(lane);
+        pthread_mutex_unlock(&lane->lock);
+        exchange(p, &lane->connection, batch);
+        pthread_mutex_lock(&lane->lock);
+        hand_over(lane, batch);
+    }
+    pthread_mutex_unlock(&lane->lock);
+    pthread_cond_destroy(&call->changed);
+}
+
+/* A free lane, else the one where fewer wait. */
+static struct lane *choose_lane(struct redis_pool *p)
+{
+    struct lane *best = NULL;
+    size_t fewest = SIZE_MAX;
+
+    for (size_t i = 0; i < LANES; i++) {
+        struct lane *lane = &p->lanes[i];
+        pthread_mutex_lock(&lane->lock);
+        size_t load = lane->led ? lane->waiting + 1 : 0;
+        pthread_mutex_unlock(&lane->lock);
+        if (load < fewest) {
+            fewest = load;
+            best = lane;
+        }
+        if (load == 0)
+            break;
+    }
+    return best;
+}
+
+int redis_pool_call(struct redis_pool *p, const struct redis_words *words, redisReply **ret, struct err *e)
+{
+    struct call call = {.words = words, .e = e};
+
+    run_in_lane(p, choose_lane(p), &call);
+    if (call.result == 0)
+        *ret = call.reply;
+    return call.result;
+}
+
+/* --- Blocking commands --- */
+
+static redisContext *take_idle(struct redis_pool *p)
+{
+    redisContext *c = NULL;
+
+    pthread_mutex_lock(&p->lock);
+    if (p->idle_count > 0)
+        c = p->idle[--p->idle_count];
+    pthread_mutex_unlock(&p->lock);
+    return c;
+}
+
+static void give_back(struct redis_pool *p, redisContext *c)
+{
+    pthread_mutex_lock(&p->lock);
+    bool keep = p->idle_count < p->max_idle;
+    if (keep)
+        p->idle[p->idle_count++] = c;
+    pthread_mutex_unlock(&p->lock);
+    if (!keep)
+        redisFree(c);
+}
+
+int redis_pool_call_blocking(struct redis_pool *p, uint64_t block_ms, const struct redis_words *words, redisReply **ret,
+                             struct err *e)
+{
+    struct call call = {.words = words, .e = e};
+    redisContext *c = take_idle(p);
+    struct err local;
+
+    if (c != NULL && !still_open(c)) {
+        redisFree(c);
+        c = NULL;
+    }
+    if (c == NULL && connect_new(p, &c, e != NULL ? e : &local) != 0)
+        return -ERR_TEMPORARY;
+    redisSetTimeout(c, timeval_of(block_ms + p->read_timeout_ms));
+    exchange(p, &c, &call);
+    if (c != NULL)
+        give_back(p, c);
+    if (call.result == 0)
+        *ret = call.reply;
+    return call.result;
+}
