@@ -14,7 +14,7 @@
 
 #define WORDS_MAX (64u << 10) /* of what it says to the operator; the rest is thrown away */
 #define WORDS_LINE 400
-#define LINE_COST 64 /* what a line counts beyond its bytes: each becomes a line of the log */
+#define LINE_COST 64    /* what a line counts beyond its bytes: each becomes a line of the log */
 #define PIPE_BYTES 4096 /* small, so that a child that is held up stops soon */
 #define LOG_PERCENT 10
 #define END_MS 10000          /* from its last word to its end */

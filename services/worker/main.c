@@ -1,5 +1,6 @@
 /* weir-worker: claims jobs, has them transcoded, publishes what came out. */
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "domain/ready.h"
@@ -9,14 +10,15 @@
 #include "scratch.h"
 #include "start.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HTTP_THREADS 40 /* for health and metrics only: the threads kept free, and some */
@@ -45,8 +47,10 @@ static int readyz(struct http_request *rq, void *ctx, struct err *e)
 {
     const struct service *s = ctx;
 
-    int r = start_check(s->start, e);
-    return r == 0 ? ready_respond(s->ready, rq, e) : r;
+    if (start_check(s->start, e) == 0)
+        return ready_respond(s->ready, rq, e);
+    http_problem(rq, 503, "not-ready", NULL, e->text);
+    return 0;
 }
 
 static const struct http_route routes[] = {
@@ -130,16 +134,12 @@ static int open_service(struct service *v, const struct settings *s, struct err 
     return r;
 }
 
-static void close_service(struct service *v)
-{
-    ready_free(v->ready);
-    heartbeat_free(v->worker.heartbeat);
-    queue_free(v->worker.queue);
-    redis_free(v->redis);
-    store_free(v->worker.store);
-}
-
 /* --- Life --- */
+
+static int exit_status(int r)
+{
+    return r == -ERR_INVALID ? 2 : r == 0 ? 0 : 1;
+}
 
 static int serve(struct service *v, const struct settings *s, const sigset_t *ends, struct err *e)
 {
@@ -162,22 +162,46 @@ static int serve(struct service *v, const struct settings *s, const sigset_t *en
     return 0;
 }
 
+static void *close_service(void *arg)
+{
+    struct service *v = arg;
+
+    start_stop(v->start, v->worker.settings->shutdown_grace_ms);
+    http_server_stop(v->server, STOP_HTTP_MS);
+    start_free(v->start);
+    ready_free(v->ready);
+    heartbeat_free(v->worker.heartbeat);
+    queue_free(v->worker.queue);
+    redis_free(v->redis);
+    store_free(v->worker.store);
+    return NULL;
+}
+
+/* False when something waits for a store or a Redis that hangs. The jobs are handed back then, their children dead. */
+static bool end_in_time(struct service *v, uint64_t grace_ms)
+{
+    uint64_t until_ms = clock_mono_ms() + grace_ms;
+    struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
+    pthread_t closing;
+
+    if (pthread_create(&closing, NULL, close_service, v) != 0)
+        return false;
+    return pthread_clockjoin_np(closing, NULL, CLOCK_MONOTONIC, &until) == 0;
+}
+
 static int run(const struct settings *s, const sigset_t *ends, struct err *e)
 {
-    struct service v = {0};
+    static struct service v; /* outlives main when it does not end in time */
 
     int r = open_service(&v, s, e);
     if (r == 0)
         r = serve(&v, s, ends, e);
-    bool ended = start_stop(v.start, s->shutdown_grace_ms);
-    if (!ended) {
-        /* Something waits for a store or a Redis that hangs. All jobs are handed back, their children are dead. */
+    if (r != 0)
+        log_error(NULL, "can't go on", "error", e->text);
+    if (!end_in_time(&v, s->shutdown_grace_ms)) {
         log_warn(NULL, "ending without waiting any longer");
-        _exit(r == 0 ? 0 : 1);
+        quick_exit(exit_status(r));
     }
-    http_server_stop(v.server, STOP_HTTP_MS);
-    start_free(v.start);
-    close_service(&v);
     return r;
 }
 
@@ -206,8 +230,6 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
 
     int r = run(&settings, &ends, &e);
-    if (r != 0)
-        log_error(NULL, "ended", "error", e.text);
     prctl(PR_SET_DUMPABLE, 1); /* no child is left; leak checkers may look now */
-    return r == 0 ? 0 : 1;
+    return exit_status(r);
 }

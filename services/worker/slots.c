@@ -227,37 +227,30 @@ static void hand_back_all(struct slots *s, uint64_t left_ms)
     }
 }
 
+/* False when the time has come with some still running. */
 static bool wait_for_slots(struct slots *s, uint64_t until_ms)
 {
     for (;;) {
         bool running = false;
         for (size_t i = 0; i < s->count; i++)
             running |= s->slot[i].running;
-        if (!running)
-            return true;
-        if (!wait_until(s, until_ms) && clock_mono_ms() >= until_ms)
-            return false;
+        if (!running || (!wait_until(s, until_ms) && clock_mono_ms() >= until_ms))
+            return !running;
     }
 }
 
-bool slots_stop(struct slots *s, uint64_t grace_ms)
+void slots_stop(struct slots *s, uint64_t grace_ms)
 {
     if (s == NULL)
-        return true;
-    uint64_t until_ms = clock_mono_ms() + grace_ms;
-    uint64_t hand_back_ms = until_ms - (grace_ms > 2 * HAND_BACK_MS ? HAND_BACK_MS : grace_ms / 2);
+        return;
+    uint64_t until_ms = clock_mono_ms() + grace_ms - (grace_ms > 2 * HAND_BACK_MS ? HAND_BACK_MS : grace_ms / 2);
 
     pthread_mutex_lock(&s->lock);
     atomic_store(&s->stopping, true);
     pthread_cond_broadcast(&s->changed);
     hand_back_all(s, grace_ms);
-    bool ended = wait_for_slots(s, hand_back_ms);
-    if (!ended) {
+    if (!wait_for_slots(s, until_ms))
         hand_back_all(s, 0);
-        ended = wait_for_slots(s, until_ms);
-    }
     pthread_mutex_unlock(&s->lock);
-    if (ended)
-        end_threads(s);
-    return ended;
+    end_threads(s);
 }

@@ -3,8 +3,6 @@
 
 #include "worker.h"
 
-#include <stdbool.h>
-
 /* The places in which jobs run, a thread each: waits for the bell, claims, runs. One more thread scans the queue for what
  * is due and what dead workers left. */
 
@@ -14,8 +12,8 @@ struct slots;
 int slots_start(const struct worker *worker, struct slots **ret, struct err *e) __attribute__((warn_unused_result));
 
 /* Stops claiming. Jobs whose estimate fits into grace_ms are finished, all others are handed back at once, as are those
- * that did not keep to their estimate. True when every thread has ended, and then *s is freed; false when something (a
- * store that hangs) holds one up: the process should end without cleaning up. NULL is fine. */
-bool slots_stop(struct slots *s, uint64_t grace_ms);
+ * that did not keep to their estimate. Returns when every thread has ended, which a store that hangs can hold up; by the
+ * end of grace_ms every job is finished or handed back and no child is left. NULL is fine. */
+void slots_stop(struct slots *s, uint64_t grace_ms);
 
 #endif

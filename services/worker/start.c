@@ -17,8 +17,8 @@ struct start {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool ending, ended; /* ended: the thread */
-    int state;          /* as start_check answers */
+    bool ending;
+    int state; /* as start_check answers */
     struct err why;
     struct slots *slots;
 };
@@ -92,12 +92,10 @@ static void *start_main(void *ctx)
             break;
     } while (pause_between(s));
     s->slots = slots;
-    s->ended = true;
     if (s->state == 0 && !s->ending)
         log_info(NULL, "ready", "concurrency", num_u64(s->worker->settings->worker_concurrency).s);
     else if (s->state != -ERR_BUSY && !s->ending)
         s->fatal();
-    pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
     return NULL;
 }
@@ -138,39 +136,26 @@ int start_check(struct start *s, struct err *e)
     return err_wrap(e, "waiting for");
 }
 
-/* The thread may be in a call to a store that hangs. */
-static bool wait_for_thread(struct start *s, uint64_t until_ms)
-{
-    struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
-
-    while (!s->ended && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
-        ;
-    return s->ended;
-}
-
-bool start_stop(struct start *s, uint64_t grace_ms)
+void start_stop(struct start *s, uint64_t grace_ms)
 {
     if (s == NULL)
-        return true;
-    uint64_t now = clock_mono_ms(), until_ms = now + grace_ms;
+        return;
+    uint64_t start_ms = clock_mono_ms();
 
     pthread_mutex_lock(&s->lock);
     s->ending = true;
     s->state = err_set(&s->why, ERR_BUSY, "nothing, this worker ends");
     pthread_cond_broadcast(&s->changed);
-    bool ended = wait_for_thread(s, until_ms);
     pthread_mutex_unlock(&s->lock);
-    if (!ended)
-        return false;
-    now = clock_mono_ms();
-    return slots_stop(s->slots, until_ms > now ? until_ms - now : 0);
+    pthread_join(s->thread, NULL);
+    uint64_t spent_ms = clock_mono_ms() - start_ms;
+    slots_stop(s->slots, spent_ms < grace_ms ? grace_ms - spent_ms : 0);
 }
 
 void start_free(struct start *s)
 {
     if (s == NULL)
         return;
-    pthread_join(s->thread, NULL);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);

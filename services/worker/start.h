@@ -16,9 +16,8 @@ int start_new(const struct worker *worker, void (*fatal)(void), struct start **r
 /* 0 once the slots run; ERR_BUSY naming what is waited for before that; else why it will never be. */
 int start_check(struct start *s, struct err *e) __attribute__((warn_unused_result));
 
-/* Ends the waiting and stops the slots (slots_stop); start_check says ERR_BUSY from then on. True when every thread has
- * ended, false when one hangs for longer: then the process should end without cleaning up. NULL is fine. */
-bool start_stop(struct start *s, uint64_t grace_ms);
-void start_free(struct start *s); /* after start_stop returned true; NULL is fine */
+/* Ends the waiting and stops the slots (slots_stop); start_check says ERR_BUSY from then on. NULL is fine. */
+void start_stop(struct start *s, uint64_t grace_ms);
+void start_free(struct start *s); /* after start_stop; NULL is fine */
 
 #endif

@@ -196,7 +196,7 @@ def test_waits_for_redis_at_the_start(weir_dir):
     weir_dir.redis.kill()
     worker = start_obedient(weir_dir, ready=False)
     assert worker.get("/healthz").status == 200
-    worker.wait_for_log(r"waiting .*Connection refused")
+    worker.wait_for_log(r"waiting service=worker for=.*Connection refused")
     answer = worker.get("/readyz")
     assert answer.status == 503 and "Connection refused" in answer.json()["detail"]
     weir_dir.redis.start()
@@ -208,7 +208,7 @@ def test_waits_for_redis_at_the_start(weir_dir):
 def test_waits_for_the_store_at_the_start(weir_minio):
     weir_minio.store.server.kill()
     worker = start_obedient(weir_minio, ready=False)
-    worker.wait_for_log(r"waiting .*store", timeout=40)
+    worker.wait_for_log(r"waiting service=worker for=.*store", timeout=40)
     assert worker.get("/readyz").status == 503
     weir_minio.store.server.start()
     worker.wait_until_ready(timeout=60)
@@ -229,7 +229,7 @@ def test_ends_at_once_when_idle(weir_dir, down):
 def test_strict_durability_refuses_a_redis_that_may_lose(weir_dir):
     weir_dir.redis.call("CONFIG", "SET", "appendfsync", "everysec")
     worker = start_obedient(weir_dir, ready=False, REDIS_DURABILITY="strict")
-    assert worker.wait() == 1 and "appendfsync" in worker.log
+    assert worker.wait() == 2 and "appendfsync" in worker.log
     assert "appendfsync" in start_obedient(weir_dir).log
 
 
@@ -238,7 +238,7 @@ def test_refuses_to_start_without_its_transcoder_or_scratch(weir_dir, tmp_path):
     worker.stop()
     (weir_dir.folder / "obedient/weir-transcode").unlink()
     worker.start()
-    assert worker.wait() == 1 and "weir-transcode is not beside" in worker.log
+    assert worker.wait() == 2 and "weir-transcode is not beside" in worker.log
 
 
 def test_metrics_are_there_from_the_start(weir_dir):
