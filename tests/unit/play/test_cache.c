@@ -103,6 +103,61 @@ START_TEST(what_is_in_use_stays_and_counts)
 }
 END_TEST
 
+START_TEST(large_objects_leave_room_for_small_ones)
+{
+    struct cache *c = make(16 * CACHE_SMALL, 16 * CACHE_SMALL, 100);
+    struct source large = {.size = 7 * CACHE_SMALL}, second = {.size = 7 * CACHE_SMALL + 1}, small = {.size = 1000};
+    struct cache_entry *held[2];
+
+    ck_assert_int_eq(cache_get(c, "a", load, &large, &held[0], &e), 0);
+    ck_assert_int_eq(cache_get(c, "b", load, &second, &held[1], &e), -ERR_BUSY);
+    ck_assert_int_eq(cache_get(c, "c", load, &small, &held[1], &e), 0);
+    cache_put_back(held[0]);
+    cache_put_back(held[1]);
+    cache_free(c);
+}
+END_TEST
+
+static int load_and_fail(void *ctx, struct cache_entry *entry, struct err *err)
+{
+    int r = load(ctx, entry, err);
+    return r != 0 ? r : err_set(err, ERR_TEMPORARY, "broke in the middle");
+}
+
+START_TEST(a_load_that_fails_gives_its_room_back)
+{
+    struct cache *c = make(4000, 3000, 100);
+    struct source source = {.size = 3000};
+    struct cache_entry *entry;
+
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(cache_get(c, "a", load_and_fail, &source, &entry, &e), -ERR_TEMPORARY);
+        ck_assert_str_eq(e.text, "broke in the middle");
+    }
+    ck_assert_int_eq(touch(c, "b", &source), 0);
+    cache_free(c);
+}
+END_TEST
+
+START_TEST(without_memory)
+{
+    struct cache *c = make(1 << 20, 1 << 16, 100);
+    struct source source = {.size = 10};
+    const struct cache_options options = {1000, 1000, 10};
+    struct cache *none = NULL;
+
+    mem_fail_from(1);
+    ck_assert_int_eq(cache_new(&options, &none, &e), -ERR_TEMPORARY);
+    for (unsigned n = 1; n <= 3; n++) {
+        mem_fail_from(n);
+        ck_assert_int_lt(touch(c, "a", &source), 0);
+    }
+    mem_fail_from(0);
+    ck_assert_int_eq(touch(c, "a", &source), 0);
+    cache_free(c);
+}
+END_TEST
+
 START_TEST(remembers_that_an_object_is_too_large)
 {
     struct cache *c = make(1 << 20, 100, 100);
@@ -203,6 +258,9 @@ int main(void)
     tcase_add_test(tcase, loads_once_and_keeps_it);
     tcase_add_test(tcase, drops_the_least_recently_used);
     tcase_add_test(tcase, what_is_in_use_stays_and_counts);
+    tcase_add_test(tcase, large_objects_leave_room_for_small_ones);
+    tcase_add_test(tcase, a_load_that_fails_gives_its_room_back);
+    tcase_add_test(tcase, without_memory);
     tcase_add_test(tcase, remembers_that_an_object_is_too_large);
     tcase_add_test(tcase, forgets_failures);
     tcase_add_test(tcase, bounds_the_number_of_entries);

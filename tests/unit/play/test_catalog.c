@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char dir[64];
@@ -133,6 +134,24 @@ START_TEST(a_deleted_video_is_gone_within_three_seconds)
 }
 END_TEST
 
+START_TEST(a_store_that_fails_is_left_alone_for_a_moment)
+{
+    char version[LAYOUT_VERSION_SIZE], found[LAYOUT_VERSION_SIZE], path[128];
+
+    publish(1, version);
+    str_format(path, sizeof path, "%s/raw", dir); /* without it nobody can say whether the video is deleted */
+    ck_assert_int_eq(rmdir(path), 0);
+    ck_assert_int_eq(catalog_newest(catalog, video, found, &e), -ERR_TEMPORARY);
+    ck_assert_int_eq(mkdir(path, 0755), 0);
+    ck_assert_int_eq(catalog_newest(catalog, video, found, &e), -ERR_TEMPORARY);
+    ck_assert_ptr_nonnull(strstr(e.text, "a moment ago"));
+    uint64_t start_ms = clock_mono_ms();
+    while (catalog_newest(catalog, video, found, &e) != 0)
+        ck_assert_uint_lt(clock_mono_ms() - start_ms, CATALOG_FAILED_MS + 500);
+    ck_assert_str_eq(found, version);
+}
+END_TEST
+
 static void *ask(void *arg)
 {
     char found[LAYOUT_VERSION_SIZE], id[ID_VIDEO_SIZE];
@@ -177,6 +196,7 @@ int main(void)
     tcase_add_test(tcase, made_up_ids_are_not_looked_up);
     tcase_add_test(tcase, a_published_video_is_found_within_a_second);
     tcase_add_test(tcase, a_deleted_video_is_gone_within_three_seconds);
+    tcase_add_test(tcase, a_store_that_fails_is_left_alone_for_a_moment);
     tcase_add_test(tcase, many_threads_at_once);
     suite_add_tcase(suite, tcase);
 
