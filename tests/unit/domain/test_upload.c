@@ -367,6 +367,7 @@ START_TEST(the_reconciler_may_be_faster)
         faulty_store_interrupt(test_store, nth, repair_now, &repaired);
         ok(run_upload(u, finished[_i], &stored, &e));
         upload_free(u);
+        faulty_store_interrupt(test_store, 0, NULL, NULL);
         expect_all_or_nothing(id, finished[_i], true);
         repair();
         expect_all_or_nothing(id, finished[_i], true);
