@@ -1,20 +1,18 @@
 -- ARGV: video, generation, token, state, outcome, error
 local state, outcome, error_text = ARGV[4], ARGV[5], ARGV[6]
 
-local job, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
-if not job then
+local v, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
+if not v then
     return refused
-end
-if not OPEN[job.video.state] then -- done already: the reply was lost
+elseif not OPEN[v.state] then -- done already: the reply was lost
     return {'OK'}
-end
-if job.video.state ~= 'active' then
+elseif v.state ~= 'active' then
     return {'STALE'}
 end
 
 if state == 'completed' then
-    job_finish(job, state, 'error', error_text, 'outcome', outcome)
+    job_finish(v, state, 'outcome', outcome)
 else -- what was published before stays playable
-    job_finish(job, state, 'error', error_text)
+    job_finish(v, state, 'error', error_text)
 end
 return {'OK'}

@@ -1,25 +1,24 @@
 -- ARGV: video, generation
 -- The outcome `cancelled` of that generation stands in the store already.
-local video, generation = ARGV[1], ARGV[2]
+local id, generation = ARGV[1], ARGV[2]
 
-local refused = refusal(video)
+local refused = refusal(id)
 if refused then
     return refused
 end
-local v = video_load(video)
+local v = video_load(id)
 if not v then
     return {'NONE'}
 elseif v.generation > tonumber(generation) then
     return {'STALE'}
 end
 
-local job = v.job == video .. '.' .. generation and v.state == 'active' and job_load(v)
-if job then -- its worker reads the flag and ends it
-    if not job.cancel then
-        call('HSET', key('job:' .. job.id), 'cancel', 1)
-        publish('cancel', v, 'active', job.attempts)
+if v.job == id .. '.' .. generation and v.state == 'active' and job_load(v) then
+    if not v.cancel then -- its worker reads the flag and ends it
+        call('HSET', key('job:' .. v.job), 'cancel', 1)
+        publish('cancel', v, 'active')
     end
-else
-    video_conclude(v, generation, 'cancelled', 'error', '')
+    return {'OK', 'active'}
 end
-return {'OK', job and 'active' or 'cancelled'}
+video_conclude(v, generation, 'cancelled', 'error', '')
+return {'OK', 'cancelled'}

@@ -1,20 +1,21 @@
 -- ARGV: video, generation, token, error, backoff_ms, backoff_max_ms, 32 random bits
 local error_text, base, max, random = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local job, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
-if not job then
+local v, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
+if not v then
     return refused
-end
-if job.video.state ~= 'active' then -- given up already: the reply was lost
+elseif v.state ~= 'active' then -- given up already: the reply was lost
     return {'OK'}
 end
 
-if job.cancel then
-    job_finish(job, 'cancelled')
+job_load(v)
+if v.cancel then
+    job_finish(v, 'cancelled')
     return {'OK'}
 end
-local delay = random / 2 ^ 32 * math.min(max, base * 2 ^ math.max(job.attempts - 1, 0))
-take_off.active(job)
-call('ZADD', key('delayed'), now_ms + math.floor(delay), job.id)
-job_set(job, 'delayed', 'error', error_text)
+local delay = random / 2 ^ 32 * math.min(max, base * 2 ^ math.max(v.attempts - 1, 0))
+job_take_off(v)
+call('ZADD', key('delayed'), now_ms + math.floor(delay), v.job)
+call('HSET', key('job:' .. v.job), 'error', error_text)
+video_set(v, 'delayed')
 return {'OK'}

@@ -1,16 +1,17 @@
 -- ARGV: video, generation, token
-local job, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
-if not job then
+local v, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
+if not v then
     return refused
-end
-if job.video.state ~= 'active' then -- handed back already: the reply was lost
+elseif v.state ~= 'active' then -- handed back already: the reply was lost
     return {'OK'}
 end
 
-if job.cancel then
-    job_finish(job, 'cancelled')
+job_load(v)
+if v.cancel then
+    job_finish(v, 'cancelled')
     return {'OK'}
 end
-job.attempts = job.attempts - job.charged
-job_to_head(job, 'attempts', job.attempts, 'charged', 0, 'releases', job.releases + 1)
+v.attempts = v.attempts - v.charged
+call('HINCRBY', key('video:' .. v.id), 'releases', 1)
+job_to_head(v, 'attempts', v.attempts)
 return {'OK'}

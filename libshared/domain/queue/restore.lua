@@ -1,12 +1,12 @@
 -- ARGV: video, generation, state, created_ms, size_bytes, record, outcome or "", error
 -- The rebuild's: works without the epoch key. A live job, and whatever is newer, knows better than the store did.
-local video, generation, state = ARGV[1], ARGV[2], ARGV[3]
+local id, generation, state = ARGV[1], ARGV[2], ARGV[3]
 local created_ms, size_bytes, record, outcome, error_text = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
-if call('EXISTS', key('deleted:' .. video)) == 1 then
+if tombstoned(id) then
     return {'GONE'}
 end
-local v = video_load(video)
+local v = video_load(id)
 if v and v.generation > tonumber(generation) then
     return {'OK'}
 end
@@ -17,12 +17,12 @@ end
 if v then
     job_remove(v)
 end
-v = video_renew(v, video, generation, created_ms)
+v = video_renew(v, id, generation, created_ms)
 if state == 'waiting' then
     job_create(v, 'default', '1', 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
         'record', record, 'outcome', outcome)
 else
-    video_set(v, state, '0', 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
+    video_set(v, state, 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
         'record', record, 'outcome', outcome, 'error', error_text)
 end
 return {'OK'}

@@ -1,21 +1,21 @@
 -- ARGV: video
-local video = ARGV[1]
+local id = ARGV[1]
 
-local refused = refusal(video)
+local refused = refusal(id)
 if refused then
     return refused
 end
-local v = video_load(video)
+local v = video_load(id)
 if v and v.state ~= 'uploading' then
     return {'CONFLICT'}
 end
 
-call('ZREM', key('admitted'), video)
-call('ZREM', key('finishing'), video)
+call('ZREM', key('admitted'), id)
+call('ZREM', key('finishing'), id)
 if v then
-    call('ZREM', key('videos'), video)
-    call('ZREM', key('videos:uploading'), video)
-    call('DEL', key('video:' .. video))
+    call('ZREM', key('videos'), id)
+    call('ZREM', key('videos:uploading'), id)
+    call('DEL', key('video:' .. id))
     publish('forgotten', v, 'uploading')
 end
 return {'OK'}

@@ -1,10 +1,10 @@
 -- ARGV: video
-local video = ARGV[1]
+local id = ARGV[1]
 
-if call('EXISTS', key('deleted:' .. video)) == 1 then
+if tombstoned(id) then
     return {'GONE'}
 end
-local view = video_view(video)
+local view = video_view(id)
 if view then
     return {'OK', view}
 elseif rebuilding() then

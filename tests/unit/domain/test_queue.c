@@ -139,7 +139,7 @@ START_TEST(backoff_grows_to_its_cap_with_full_jitter)
     for (unsigned n = 0; n < 40; n++) {
         struct queue_token t = active(1 + n);
         unsigned starts = 1 + n % 4;
-        redis_run("HSET", job_key(1 + n, 1), "attempts", (const char *[]){"1", "2", "3", "4"}[starts - 1]);
+        redis_run("HSET", video_key(1 + n), "attempts", (const char *[]){"1", "2", "3", "4"}[starts - 1]);
         uint64_t before = redis_now_ms();
         ok(queue_fail(test_queue, &t, "x", &e));
         uint64_t due_ms;
@@ -151,7 +151,7 @@ START_TEST(backoff_grows_to_its_cap_with_full_jitter)
     ck_assert_uint_gt(largest, 1000); /* one of 30 draws from 2 s or more */
 
     struct queue_token t = active(100);
-    redis_run("HSET", job_key(100, 1), "attempts", "5000");
+    redis_run("HSET", video_key(100), "attempts", "5000");
     ok(queue_fail(test_queue, &t, "x", &e));
     uint64_t due_ms;
     ck_assert(str_to_u64(redis_text("ZSCORE", "{weir}:delayed", t.job_id, NULL), &due_ms));
@@ -185,7 +185,7 @@ START_TEST(a_job_past_its_attempts_is_handed_out_exhausted)
     struct queue_job job;
     struct queue_token t = active(1);
 
-    redis_run("HSET", job_key(1, 1), "attempts", "5");
+    redis_run("HSET", video_key(1), "attempts", "5");
     for (unsigned round = 0; round < 3; round++) {
         ok(queue_fail(test_queue, &t, "x", &e));
         redis_run("ZADD", "{weir}:delayed", "1", t.job_id);
@@ -214,7 +214,7 @@ START_TEST(the_last_start_is_not_exhausted)
     struct queue_job job;
 
     enqueue(1);
-    redis_run("HSET", job_key(1, 1), "attempts", "4", "stalls", "2");
+    redis_run("HSET", video_key(1), "attempts", "4", "stalls", "2");
     ok(queue_claim(test_queue, "w", "n", NULL, &job, &e));
     ck_assert(!job.exhausted);
     ck_assert_uint_eq(job.attempts, 5);
@@ -227,7 +227,7 @@ START_TEST(a_job_past_its_stalls_is_handed_out_exhausted)
     struct queue_job job;
 
     enqueue(1);
-    redis_run("HSET", job_key(1, 1), "stalls", "3");
+    redis_run("HSET", video_key(1), "stalls", "3");
     ok(queue_claim(test_queue, "w", "n", NULL, &job, &e));
     ck_assert(job.exhausted);
     ck_assert_uint_eq(job.attempts, 0);

@@ -49,7 +49,7 @@ START_TEST(an_exhausted_claim_repeated_is_still_exhausted)
     struct queue_job first, again;
 
     enqueue(1);
-    redis_run("HSET", job_key(1, 1), "attempts", "5");
+    redis_run("HSET", video_key(1), "attempts", "5");
     ok(queue_claim(test_queue, "w", "nonce", NULL, &first, &e));
     ok(queue_claim(test_queue, "w", "nonce", NULL, &again, &e));
     ck_assert(again.exhausted);
