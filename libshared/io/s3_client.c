@@ -241,6 +241,16 @@ static const struct {
     {"ServiceUnavailable", {ERR_TEMPORARY, true}},
     {"BadDigest", {ERR_TEMPORARY, true}}, /* the bytes were damaged on the way */
     {"XAmzContentChecksumMismatch", {ERR_TEMPORARY, true}},
+    {"EntityTooSmall", {ERR_INVALID, false}}, /* what the caller asked for can't be done */
+    {"InvalidPart", {ERR_INVALID, false}},
+    {"InvalidPartOrder", {ERR_INVALID, false}},
+    {"InvalidArgument", {ERR_INVALID, false}},
+    {"KeyTooLongError", {ERR_INVALID, false}},
+    {"ObjectParentIsFile",
+     {ERR_INVALID, true}}, /* stores of files: the key contradicts another, or a delete still runs */
+    {"ExistingObjectIsDirectory", {ERR_INVALID, true}},
+    {"BucketAlreadyOwnedByYou", {ERR_CONFLICT, false}},
+    {"BucketAlreadyExists", {ERR_CONFLICT, false}},
 };
 
 static struct verdict judge(unsigned status, const char *code)
@@ -252,12 +262,9 @@ static struct verdict judge(unsigned status, const char *code)
         return (struct verdict){ERR_NOT_FOUND, false};
     if (status == 412)
         return (struct verdict){ERR_CONFLICT, false};
-    if (status == 401 || status == 403)
-        return (struct verdict){ERR_TEMPORARY, false}; /* an operator's mistake, never the job's */
-    if (status == 408 || status == 429 || status / 100 == 5)
-        return (struct verdict){ERR_TEMPORARY, true};
-    /* 409: another request on its way contradicts this one, or the key contradicts others that are there to stay. */
-    return (struct verdict){status / 100 == 4 ? ERR_INVALID : ERR_TEMPORARY, status == 409};
+    /* 409: another request on its way contradicts this one. */
+    bool again = status == 408 || status == 409 || status == 429 || status / 100 == 5;
+    return (struct verdict){ERR_TEMPORARY, again}; /* a quota, a policy, credentials: the operator's, never the job's */
 }
 
 /* Reads what the answer says. An error may come with status 200, from operations that begin to answer early. */
