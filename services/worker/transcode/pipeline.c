@@ -22,14 +22,15 @@ static bool past_limit(const struct pipeline *p, int64_t ticks)
     return ticks > (int64_t)p->options->max_duration_s * TICKS_PER_S;
 }
 
-/* A rung's share of the machine by its pixels: on two cores one or two threads for the largest, one for the others. */
+/* A rung's share of the machine by its pixels, rounded up so that the largest one keeps no core waiting: on two cores
+ * two threads for the largest, one for the others. */
 static int encoder_threads(const struct ladder *ladder, size_t rung)
 {
     double pixels = 0, own = (double)ladder->rungs[rung].width * ladder->rungs[rung].height;
 
     for (size_t i = 0; i < ladder->count; i++)
         pixels += (double)ladder->rungs[i].width * ladder->rungs[i].height;
-    int threads = (int)(own / pixels * av_cpu_count() + 0.7);
+    int threads = (int)(own / pixels * av_cpu_count() + 1);
     return threads < 1 ? 1 : threads > 16 ? 16 : threads;
 }
 
@@ -189,17 +190,22 @@ static int show(struct pipeline *p, AVFrame *frame, int64_t pts, struct err *e)
     return r != 0 || p->audio_count == 0 ? r : release_sound(p, false, e);
 }
 
-/* Shows the picture before (`first`: there is none, then this one) again until it is time for the next. */
-static int fill_gap(struct pipeline *p, AVFrame *first, int64_t pts, struct err *e)
+/* The picture that gaps are filled with. */
+static int keep(struct pipeline *p, const AVFrame *frame, struct err *e)
+{
+    av_frame_unref(p->last);
+    return av_frame_ref(p->last, frame) < 0 ? err_set(e, ERR_TEMPORARY, "no memory") : 0;
+}
+
+/* Shows the last picture again until it is time for the one of `pts`. */
+static int fill_gap(struct pipeline *p, int64_t pts, struct err *e)
 {
     int64_t again;
 
     while (pacer_repeat(&p->pacer, pts, &again)) {
-        int r = show(p, p->frames == 0 ? first : p->last, again, e);
+        int r = show(p, p->last, again, e);
         if (r != 0)
             return r;
-        if (p->last->buf[0] == NULL && av_frame_ref(p->last, first) < 0)
-            return err_set(e, ERR_TEMPORARY, "no memory");
         report_tick(&p->report, p->frames, av_rescale(again, 1000000, TICKS_PER_S), false);
     }
     return 0;
@@ -213,14 +219,13 @@ static int on_video(void *ctx, AVFrame *frame, struct err *e)
     if (past_limit(p, pts))
         return too_long(p, e);
     frame->sample_aspect_ratio = av_guess_sample_aspect_ratio(p->input.format, p->input.video, frame);
-    int r = fill_gap(p, frame, pts, e);
+    int r = p->frames == 0 ? keep(p, frame, e) : 0; /* when it comes late it stands from the start on */
+    if (r == 0)
+        r = fill_gap(p, pts, e);
     if (r != 0 || !pacer_keep(&p->pacer, pts))
         return r;
     r = show(p, frame, pts, e);
-    av_frame_unref(p->last);
-    if (r == 0 && av_frame_ref(p->last, frame) < 0)
-        r = err_set(e, ERR_TEMPORARY, "no memory");
-    return r;
+    return r != 0 ? r : keep(p, frame, e);
 }
 
 static int read_all(struct pipeline *p, AVPacket *packet, struct err *e)
@@ -258,7 +263,7 @@ static int finish_streams(struct pipeline *p, struct err *e)
     int64_t sound_end = p->sound.made == 0 ? 0 : av_rescale(p->sound.made, TICKS_PER_S, p->sound.rate);
     if (sound_end > p->end + p->frame_ticks)
         p->end = sound_end;
-    r = fill_gap(p, NULL, p->end, e);
+    r = fill_gap(p, p->end, e);
     if (r == 0)
         r = filters_feed(&p->filters, NULL, on_picture, p, e);
     if (r == 0 && p->sound.made > 0)
