@@ -54,7 +54,7 @@ static const struct config_row rows[] = {
     {"UPLOAD_MAX_SIZE", "50GiB", API, &config_size, AT(upload_max_size), 1, 5120 * GIB, "largest upload"},
     {"UPLOAD_MEMORY", "256MiB", API, &config_size, AT(upload_memory), 32 * MIB, 1024 * GIB,
      "bound on all upload buffers together"},
-    {"UPLOAD_EXPIRY_S", "86400", API, &config_number, AT(upload_expiry_s), 1, 31536000,
+    {"UPLOAD_EXPIRY_S", "86400", API, &config_number, AT(upload_expiry_s), 1, 2160000,
      "unfinished uploads older than this go"},
     {"UPLOAD_IDLE_TIMEOUT_MS", "60000", API, &config_number, AT(upload_idle_timeout_ms), 100, 3600000,
      "a client that sends nothing for so long is cut off"},
@@ -86,7 +86,7 @@ static const struct config_row rows[] = {
     {"SEGMENT_SECONDS", "6", WORKER, &config_number, AT(segment_seconds), 1, 30, "length of a segment"},
     {"X264_PRESET", "veryfast", WORKER, &config_preset, AT(x264_preset), 0, 0, "speed against size of x264"},
     {"SANDBOX", "auto", WORKER, &config_sandbox_kind, AT(sandbox), 0, 0, "confinement of weir-transcode"},
-    {"MAX_DURATION_S", "43200", WORKER, &config_number, AT(max_duration_s), 1, 31536000, "longer videos are refused"},
+    {"MAX_DURATION_S", "43200", WORKER, &config_number, AT(max_duration_s), 1, 86400, "longer videos are refused"},
     {"MAX_PIXELS", "35389440", WORKER, &config_number, AT(max_pixels), 1, 268435456, "larger pictures are refused"},
 
     {"PLAY_CACHE", "64MiB", PLAY, &config_size, AT(play_cache), MIB, 64 * GIB, "memory for hot segments and playlists"},
