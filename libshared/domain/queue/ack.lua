@@ -4,10 +4,10 @@ local state, outcome, error_text = ARGV[4], ARGV[5], ARGV[6]
 local v, refused = job_held(ARGV[1], ARGV[2], ARGV[3])
 if not v then
     return refused
-elseif not OPEN[v.state] then -- done already: the reply was lost
-    return {'OK'}
-elseif v.state ~= 'active' then
+elseif v.state == 'waiting' or v.state == 'delayed' then
     return {'STALE'}
+elseif v.state ~= 'active' then -- done already: the reply was lost
+    return {'OK'}
 end
 
 if state == 'completed' then

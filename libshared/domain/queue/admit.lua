@@ -5,12 +5,12 @@ local refused = refusal(video)
 if refused then
     return refused
 end
-local expiry = tonumber(call('ZSCORE', key('admitted'), video) or 0)
-local taken = call('ZCARD', key('open')) + call('ZCOUNT', key('admitted'), '(' .. now, '+inf')
+local expiry = tonumber(call('ZSCORE', K .. 'admitted', video) or 0)
+local taken = call('ZCARD', K .. 'open') + call('ZCOUNT', K .. 'admitted', '(' .. now, '+inf')
 if expiry <= now_ms and taken >= bound then
     return {'FULL'}
 end
 
-call('ZADD', key('admitted'), now_ms + ttl, video)
-call('ZREMRANGEBYSCORE', key('admitted'), '-inf', now)
+call('ZADD', K .. 'admitted', from_now(ttl), video)
+call('ZREMRANGEBYSCORE', K .. 'admitted', '-inf', now)
 return {'OK'}

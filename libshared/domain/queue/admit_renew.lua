@@ -9,6 +9,6 @@ if refused then
 end
 local v = video_load(video)
 if not v or v.state == 'uploading' then
-    call('ZADD', key('admitted'), now_ms + ttl, video)
+    call('ZADD', K .. 'admitted', from_now(ttl), video)
 end
 return {'OK'}

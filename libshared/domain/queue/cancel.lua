@@ -15,7 +15,7 @@ end
 
 if v.job == id .. '.' .. generation and v.state == 'active' and job_load(v) then
     if not v.cancel then -- its worker reads the flag and ends it
-        call('HSET', key('job:' .. v.job), 'cancel', 1)
+        call('HSET', K .. 'job:' .. v.job, 'cancel', 1)
         publish('cancel', v, 'active')
     end
     return {'OK', 'active'}

@@ -1,13 +1,13 @@
 -- ARGV: the states of a video, in the order of enum video_state
-local active, delayed, open = call('LLEN', key('active')), call('ZCARD', key('delayed')), call('ZCARD', key('open'))
+local active, delayed, open = call('LLEN', K .. 'active'), call('ZCARD', K .. 'delayed'), call('ZCARD', K .. 'open')
 
 -- By the time of enqueueing; what is active or delayed stands in between.
 local function oldest_waiting()
     for offset = 0, open - 1, 100 do
-        for _, id in ipairs(call('ZRANGE', key('open'), offset, offset + 99)) do
+        for _, id in ipairs(call('ZRANGE', K .. 'open', offset, offset + 99)) do
             local v = video_load(string.match(id, '^[^.]*'))
             if v and v.state == 'waiting' then
-                return math.max(now_ms - tonumber(call('HGET', key('job:' .. id), 'enqueued_ms') or now), 0)
+                return math.max(now_ms - tonumber(call('HGET', K .. 'job:' .. id, 'enqueued_ms') or now), 0)
             end
         end
     end
@@ -16,7 +16,7 @@ end
 
 local by_state = {}
 for i, state in ipairs(ARGV) do
-    by_state[i] = call('ZCARD', key('videos:' .. state))
+    by_state[i] = call('ZCARD', K .. 'videos:' .. state)
 end
-return {'OK', open - active - delayed, active, delayed, open, call('ZCOUNT', key('admitted'), '(' .. now, '+inf'),
+return {'OK', open - active - delayed, active, delayed, open, call('ZCOUNT', K .. 'admitted', '(' .. now, '+inf'),
     oldest_waiting(), by_state}

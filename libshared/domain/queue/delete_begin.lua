@@ -5,12 +5,12 @@ local video, tombstone_ms = ARGV[1], ARGV[2]
 local v = video_load(video)
 if v then
     job_remove(v)
-    if call('ZREM', key('videos'), video) == 1 then
+    if call('ZREM', K .. 'videos', video) == 1 then
         publish('deleted', v, v.state)
     end
-    call('ZREM', key('videos:' .. v.state), video)
+    call('ZREM', K .. 'videos:' .. v.state, video)
 end
-call('ZREM', key('admitted'), video)
-call('ZREM', key('finishing'), video)
-call('SET', key('deleted:' .. video), 1, 'PX', tombstone_ms)
+call('ZREM', K .. 'admitted', video)
+call('ZREM', K .. 'finishing', video)
+call('SET', K .. 'deleted:' .. video, 1, 'PX', tombstone_ms)
 return {'OK'}

@@ -5,13 +5,13 @@ local v = video_load(video)
 if v then
     job_remove(v)
     for generation = math.max(1, v.generation - 99), v.generation do -- older ones expire by themselves
-        call('DEL', key('job:' .. video .. '.' .. generation))
+        call('DEL', K .. 'job:' .. video .. '.' .. generation)
     end
-    call('ZREM', key('videos'), video)
-    call('ZREM', key('videos:' .. v.state), video)
+    call('ZREM', K .. 'videos', video)
+    call('ZREM', K .. 'videos:' .. v.state, video)
 end
-call('DEL', key('video:' .. video), key('upload:' .. video), key('writer:' .. video))
-call('ZREM', key('admitted'), video)
-call('ZREM', key('finishing'), video)
-call('SET', key('deleted:' .. video), 1, 'PX', tombstone_ms)
+call('DEL', K .. 'video:' .. video, K .. 'upload:' .. video, K .. 'writer:' .. video)
+call('ZREM', K .. 'admitted', video)
+call('ZREM', K .. 'finishing', video)
+call('SET', K .. 'deleted:' .. video, 1, 'PX', tombstone_ms)
 return {'OK'}

@@ -11,8 +11,8 @@ if v and v.generation > tonumber(generation) then
     return {'STALE'}
 end
 if v and v.generation == tonumber(generation) then -- whatever became of it; its job's hash may be gone by now
-    call('ZREM', key('admitted'), id)
-    call('ZREM', key('finishing'), id)
+    call('ZREM', K .. 'admitted', id)
+    call('ZREM', K .. 'finishing', id)
     return {'OK', 1}
 end
 

@@ -15,7 +15,7 @@ if v.cancel then
 end
 local delay = random / 2 ^ 32 * math.min(max, base * 2 ^ math.max(v.attempts - 1, 0))
 job_take_off(v)
-call('ZADD', key('delayed'), now_ms + math.floor(delay), v.job)
-call('HSET', key('job:' .. v.job), 'error', error_text)
+call('ZADD', K .. 'delayed', from_now(delay), v.job)
+call('HSET', K .. 'job:' .. v.job, 'error', error_text)
 video_set(v, 'delayed')
 return {'OK'}

@@ -1,2 +1,2 @@
 -- ARGV: min_age_ms
-return {'OK', call('ZRANGE', key('finishing'), '-inf', now_ms - tonumber(ARGV[1]), 'BYSCORE', 'LIMIT', 0, 1000)}
+return {'OK', call('ZRANGE', K .. 'finishing', '-inf', from_now(-ARGV[1]), 'BYSCORE', 'LIMIT', 0, 1000)}

@@ -8,8 +8,8 @@ elseif v.state ~= 'active' then
     return {'STALE'}
 end
 
-call('ZADD', key('lease'), now_ms + lease, v.job)
+call('ZADD', K .. 'lease', from_now(lease), v.job)
 if progress ~= '' then
-    call('HSET', key('job:' .. v.job), 'progress', progress)
+    call('HSET', K .. 'job:' .. v.job, 'progress', progress)
 end
-return {'OK', call('HEXISTS', key('job:' .. v.job), 'cancel')}
+return {'OK', call('HEXISTS', K .. 'job:' .. v.job, 'cancel')}

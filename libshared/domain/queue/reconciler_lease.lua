@@ -1,9 +1,9 @@
 -- ARGV: holder, ttl_ms
 local holder, ttl = ARGV[1], ARGV[2]
 
-local current = call('GET', key('reconciler'))
+local current = call('GET', K .. 'reconciler')
 if current and current ~= holder then
     return {'CONFLICT'}
 end
-call('SET', key('reconciler'), holder, 'PX', ttl)
+call('SET', K .. 'reconciler', holder, 'PX', ttl)
 return {'OK'}

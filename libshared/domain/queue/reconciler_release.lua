@@ -1,5 +1,5 @@
 -- ARGV: holder
-if call('GET', key('reconciler')) == ARGV[1] then
-    call('DEL', key('reconciler'))
+if call('GET', K .. 'reconciler') == ARGV[1] then
+    call('DEL', K .. 'reconciler')
 end
 return {'OK'}

@@ -13,7 +13,7 @@ elseif v.generation > tonumber(generation) then
     return {'STALE'}
 end
 
-call('ZREM', key('finishing'), id)
+call('ZREM', K .. 'finishing', id)
 if state == 'completed' then
     video_conclude(v, generation, state, 'error', error_text, 'outcome', outcome)
 else

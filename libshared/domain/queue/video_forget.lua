@@ -10,12 +10,12 @@ if v and v.state ~= 'uploading' then
     return {'CONFLICT'}
 end
 
-call('ZREM', key('admitted'), id)
-call('ZREM', key('finishing'), id)
+call('ZREM', K .. 'admitted', id)
+call('ZREM', K .. 'finishing', id)
 if v then
-    call('ZREM', key('videos'), id)
-    call('ZREM', key('videos:uploading'), id)
-    call('DEL', key('video:' .. id))
+    call('ZREM', K .. 'videos', id)
+    call('ZREM', K .. 'videos:uploading', id)
+    call('DEL', K .. 'video:' .. id)
     publish('forgotten', v, 'uploading')
 end
 return {'OK'}

@@ -1,6 +1,6 @@
 -- ARGV: state or "", score and id of the cursor or "", limit
 local state, from, from_id, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local index = key(state == '' and 'videos' or 'videos:' .. state)
+local index = K .. (state == '' and 'videos' or 'videos:' .. state)
 local BATCH = 100
 
 local function before_cursor(id, score)
