@@ -10,8 +10,10 @@
 #include "scratch.h"
 #include "start.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,6 +33,7 @@ struct service {
     struct start *start;
     struct http_server *server;
     char transcoder[PATH_MAX];
+    sem_t closed;
 };
 
 static atomic_bool hopeless;
@@ -174,6 +177,7 @@ static void *close_service(void *arg)
     queue_free(v->worker.queue);
     redis_free(v->redis);
     store_free(v->worker.store);
+    sem_post(&v->closed);
     return NULL;
 }
 
@@ -183,10 +187,16 @@ static bool end_in_time(struct service *v, uint64_t grace_ms)
     uint64_t until_ms = clock_mono_ms() + grace_ms;
     struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
     pthread_t closing;
+    int r;
 
+    sem_init(&v->closed, 0, 0);
     if (pthread_create(&closing, NULL, close_service, v) != 0)
         return false;
-    return pthread_clockjoin_np(closing, NULL, CLOCK_MONOTONIC, &until) == 0;
+    while ((r = sem_clockwait(&v->closed, CLOCK_MONOTONIC, &until)) != 0 && errno == EINTR)
+        ;
+    if (r == 0)
+        pthread_join(closing, NULL);
+    return r == 0;
 }
 
 static int run(const struct settings *s, const sigset_t *ends, struct err *e)

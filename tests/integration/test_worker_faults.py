@@ -11,7 +11,7 @@ import pytest
 
 from transcoding import media
 from weirtest import Weir, wait_for
-from working import (Gate, HoldingProxy, RedisProxy, alive, check_settled, children, collect, job, outcomes, scratch, start_api,
+from working import (Gate, HoldingProxy, RedisProxy, alive, check_settled, children, collect, count, outcomes, scratch, start_api,
                      start_obedient, starts, upload, versions, wait_for_child)
 
 LEASE_S = 3.0  # JOB_LEASE_MS of weirtest
@@ -74,7 +74,7 @@ def test_09_killed_in_mid_encode_is_taken_over(weir, gate):
     assert time.monotonic() - before < LEASE_S + 2
     gate.open()
     video = weir.wait_for_state(video_id, "completed")
-    assert video["attempts"] == 2 and job(weir, video_id)["stalls"] == "1"
+    assert video["attempts"] == 2 and count(weir, video_id, "stalls") == 1
     outcome = check_settled_but_scratch(weir, video_id)
     assert len(versions(weir, video_id)) == 2
     collect(weir)
@@ -190,7 +190,7 @@ def test_11_a_child_that_hangs_fails_the_attempt(weir_dir):
     wait_for(lambda: not alive(child), 8, "the watchdog")
     video = weir_dir.wait_for_state(video_id, "failed")
     assert "no progress" in video["error"] and video["attempts"] == 2
-    assert job(weir_dir, video_id).get("stalls", "0") == "0"
+    assert count(weir_dir, video_id, "stalls") == 0
     check_settled(weir_dir, video_id, "failed")
 
 
@@ -301,7 +301,7 @@ def test_14_redis_away_from_everybody_for_two_leases(weir_dir, gate):
     gate.open()
     for video_id in ids:
         assert weir_dir.wait_for_state(video_id, "completed")["attempts"] == 1
-        assert starts(weir_dir, video_id) == 1 and job(weir_dir, video_id).get("stalls", "0") == "0"
+        assert starts(weir_dir, video_id) == 1 and count(weir_dir, video_id, "stalls") == 0
         check_settled(weir_dir, video_id)
 
 
@@ -383,7 +383,7 @@ def test_15_the_store_away_for_too_long_fails_the_attempt(weir_minio, gate):
     wait_for(lambda: not alive(child), 60, "the attempt to fail")
     worker.wait_for_log("attempt failed")
     weir_minio.store.server.start()
-    wait_for(lambda: int(job(weir_minio, video_id)["attempts"]) >= 2, 30, "the next attempt")
+    wait_for(lambda: count(weir_minio, video_id, "attempts") >= 2, 30, "the next attempt")
     assert outcomes(weir_minio, video_id) == {}
 
 
@@ -452,7 +452,7 @@ def test_33_sigterm_hands_back_what_would_take_too_long(weir_dir, gate):
     assert worker.stop() == 0
     assert time.monotonic() - before < 2 and not alive(child)
     video = weir_dir.video(video_id)
-    assert video["state"] == "waiting" and video["attempts"] == 0 and job(weir_dir, video_id)["releases"] == "1"
+    assert video["state"] == "waiting" and video["attempts"] == 0 and count(weir_dir, video_id, "releases") == 1
     assert scratch(weir_dir) == []
     gate.open()
     start_obedient(weir_dir)

@@ -100,8 +100,13 @@ def versions(weir, video_id):
     return {key.split("/")[1] for key in weir.processed_keys(f"{video_id}/")}
 
 
-def job(weir, video_id, generation=1):
-    return weir.redis.hash(f"{{weir}}:job:{video_id}.{generation}")
+def count(weir, video_id, name):
+    """attempts, stalls or releases: those of the job while it is open, then those of the video."""
+    for key in (f"{{weir}}:job:{video_id}.1", f"{{weir}}:video:{video_id}"):
+        found = weir.redis.hash(key).get(name)
+        if found is not None:
+            return int(found)
+    return 0
 
 
 def starts(weir, video_id):
