@@ -37,9 +37,9 @@ bool video_state_parse(const char *name, enum video_state *ret);
 bool video_state_terminal(enum video_state s); /* completed, failed, cancelled */
 
 struct queue_options {
-    uint64_t lease_ms;        /* JOB_LEASE_MS */
-    uint64_t attempts;        /* JOB_ATTEMPTS */
-    uint64_t max_stalls;      /* JOB_MAX_STALLS */
+    uint64_t lease_ms;   /* JOB_LEASE_MS */
+    uint64_t attempts;   /* JOB_ATTEMPTS */
+    uint64_t max_stalls; /* JOB_MAX_STALLS */
     uint64_t backoff_ms, backoff_max_ms;
 };
 
@@ -98,12 +98,12 @@ int queue_video_list(struct queue *q, const enum video_state *state, const char 
 
 struct queue_job_spec {
     const char *video_id;
-    uint64_t generation;      /* ≥ 1 */
-    const char *job_class;    /* NULL: "default" */
-    unsigned priority;        /* 0 (first) … 2; default 1 */
-    uint64_t created_ms;      /* of the video */
-    uint64_t size_bytes;      /* of the source */
-    const char *record_json;  /* of the video */
+    uint64_t generation;     /* ≥ 1 */
+    const char *job_class;   /* NULL: "default" */
+    unsigned priority;       /* 0 (first) … 2; default 1 */
+    uint64_t created_ms;     /* of the video */
+    uint64_t size_bytes;     /* of the source */
+    const char *record_json; /* of the video */
 };
 
 /* Makes the job, or finds it; drops the reservation and the finishing mark, rings the bell. Never answers "full".
@@ -116,24 +116,24 @@ struct queue_token {
     char job_id[ID_JOB_SIZE];
     char video_id[ID_VIDEO_SIZE];
     uint64_t generation;
-    uint64_t fence;             /* rises with every claim, < 2^53 */
-    char nonce[ID_NONCE_SIZE];  /* of this claim */
+    uint64_t fence;            /* rises with every claim, < 2^53 */
+    char nonce[ID_NONCE_SIZE]; /* of this claim */
 };
 struct queue_job {
     struct queue_token token;
     uint64_t attempts; /* starts, this one included */
     uint64_t stalls, size_bytes, lease_ms;
-    bool cancelled;    /* a cancel was asked for while nobody held it */
-    bool exhausted;    /* past its attempts or stalls: write the outcome failed, ack; do not transcode */
-    char *record;      /* JSON of the video's record; owned */
-    char *last_error;  /* of the attempt before, or NULL; owned */
+    bool cancelled;   /* a cancel was asked for while nobody held it */
+    bool exhausted;   /* past its attempts or stalls: write the outcome failed, ack; do not transcode */
+    char *record;     /* JSON of the video's record; owned */
+    char *last_error; /* of the attempt before, or NULL; owned */
 };
 void queue_job_release(struct queue_job *job);
 
 /* Claims the next job of the classes (NULL-terminated, in order; NULL: {"default"}), highest priority first. ERR_NOT_FOUND
  * when there is none. Repeat with the same nonce until a reply comes, never use a nonce for a second claim. */
-int queue_claim(struct queue *q, const char *worker, const char *nonce, const char *const *classes, struct queue_job *ret,
-                struct err *e) __attribute__((warn_unused_result));
+int queue_claim(struct queue *q, const char *worker, const char *nonce, const char *const *classes,
+                struct queue_job *ret, struct err *e) __attribute__((warn_unused_result));
 
 /* Extends the lease and saves progress (JSON, NULL: unchanged). ERR_STALE: somebody else holds the job, or it ended.
  * *ret_cancel: stop, the video was cancelled. */
@@ -183,29 +183,35 @@ int queue_deleted(struct queue *q, const char *video_id, bool *ret, struct err *
 int queue_finishing_add(struct queue *q, const char *video_id, struct err *e) __attribute__((warn_unused_result));
 int queue_finishing_remove(struct queue *q, const char *video_id, struct err *e) __attribute__((warn_unused_result));
 /* Ids marked at least min_age_ms ago. */
-int queue_finishing_list(struct queue *q, uint64_t min_age_ms, int (*each)(void *ctx, const char *video_id, struct err *e),
-                         void *ctx, struct err *e) __attribute__((warn_unused_result));
+int queue_finishing_list(struct queue *q, uint64_t min_age_ms,
+                         int (*each)(void *ctx, const char *video_id, struct err *e), void *ctx, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* --- Epoch and rebuild --- */
 #define QUEUE_EPOCH_SIZE 33
 int queue_epoch(struct queue *q, char ret[QUEUE_EPOCH_SIZE], struct err *e)
     __attribute__((warn_unused_result)); /* "" when missing */
-/* Written last by a full rebuild; keeps an epoch that is there. */
-int queue_epoch_begin(struct queue *q, struct err *e) __attribute__((warn_unused_result));
+/* Written last by a full rebuild; keeps an epoch that is there. ERR_CONFLICT unless `holder` still has the reconciler's
+ * lease: then Redis was emptied again during the pass, or somebody else took over. */
+int queue_epoch_begin(struct queue *q, const char *holder, struct err *e) __attribute__((warn_unused_result));
 
 /* What the rebuild found in the store about one video; works without the epoch key, bypasses the bound, is idempotent and
  * never changes a video whose hash holds a newer generation or a live job of the same one. */
 struct queue_restored {
     const char *video_id, *record_json;
     uint64_t created_ms, size_bytes, generation; /* generation 0: still uploading */
-    enum video_state state;       /* uploading, waiting (becomes a job), or terminal */
-    const char *outcome_json;     /* newest published outcome or NULL */
-    const char *error;            /* of a failed one, or NULL */
+    enum video_state state;                      /* uploading, waiting (becomes a job), or terminal */
+    const char *outcome_json;                    /* newest published outcome or NULL */
+    const char *error;                           /* of a failed one, or NULL */
 };
 int queue_restore(struct queue *q, const struct queue_restored *v, struct err *e) __attribute__((warn_unused_result));
 
-/* The reconciler's fenced lease; ERR_CONFLICT when somebody else holds it. */
+/* The reconciler's lease; ERR_CONFLICT when somebody else holds it. `holder` names one pass, not a process, so that a
+ * lease that was lost in between is noticed. */
 int queue_reconciler_lease(struct queue *q, const char *holder, uint64_t ttl_ms, struct err *e)
+    __attribute__((warn_unused_result));
+/* Extends it; ERR_CONFLICT also when it is gone. */
+int queue_reconciler_renew(struct queue *q, const char *holder, uint64_t ttl_ms, struct err *e)
     __attribute__((warn_unused_result));
 int queue_reconciler_release(struct queue *q, const char *holder, struct err *e) __attribute__((warn_unused_result));
 

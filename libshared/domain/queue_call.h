@@ -13,10 +13,10 @@ struct queue {
 /* Made from queue/<name>.lua at build. */
 extern const struct redis_script queue_script_ack, queue_script_admit, queue_script_admit_renew, queue_script_cancel,
     queue_script_claim, queue_script_counts, queue_script_delete_begin, queue_script_delete_end, queue_script_enqueue,
-    queue_script_fail, queue_script_finishing_add, queue_script_finishing_list, queue_script_heartbeat,
-    queue_script_reconciler_lease, queue_script_reconciler_release, queue_script_release, queue_script_restore,
-    queue_script_scan, queue_script_settle, queue_script_video_forget, queue_script_video_get, queue_script_video_list,
-    queue_script_video_put;
+    queue_script_epoch_begin, queue_script_fail, queue_script_finishing_add, queue_script_finishing_list,
+    queue_script_heartbeat, queue_script_reconciler_lease, queue_script_reconciler_release, queue_script_release,
+    queue_script_restore, queue_script_scan, queue_script_settle, queue_script_video_forget, queue_script_video_get,
+    queue_script_video_list, queue_script_video_put;
 
 #define QUEUE_PREFIX "{weir}:" /* of every key */
 

@@ -189,14 +189,14 @@ int queue_epoch(struct queue *q, char ret[QUEUE_EPOCH_SIZE], struct err *e)
     return 0;
 }
 
-int queue_epoch_begin(struct queue *q, struct err *e)
+int queue_epoch_begin(struct queue *q, const char *holder, struct err *e)
 {
     unsigned char random[(QUEUE_EPOCH_SIZE - 1) / 2];
     char epoch[QUEUE_EPOCH_SIZE];
 
     id_random(random, sizeof random);
     hex_encode(random, sizeof random, epoch);
-    return redis_do(q->redis, NULL, e, "SET", QUEUE_PREFIX "epoch", epoch, "NX", NULL);
+    return QUEUE_CALL(q, epoch_begin, holder, NULL, e, holder, epoch);
 }
 
 int queue_restore(struct queue *q, const struct queue_restored *v, struct err *e)
@@ -217,7 +217,12 @@ int queue_restore(struct queue *q, const struct queue_restored *v, struct err *e
 
 int queue_reconciler_lease(struct queue *q, const char *holder, uint64_t ttl_ms, struct err *e)
 {
-    return QUEUE_CALL(q, reconciler_lease, holder, NULL, e, holder, num_u64(ttl_ms).s);
+    return QUEUE_CALL(q, reconciler_lease, holder, NULL, e, holder, num_u64(ttl_ms).s, "");
+}
+
+int queue_reconciler_renew(struct queue *q, const char *holder, uint64_t ttl_ms, struct err *e)
+{
+    return QUEUE_CALL(q, reconciler_lease, holder, NULL, e, holder, num_u64(ttl_ms).s, "renew");
 }
 
 int queue_reconciler_release(struct queue *q, const char *holder, struct err *e)

@@ -18,6 +18,7 @@
 #define IDENTITY_EVERY_MS 5000
 #define FINISHING_EVERY_MS 20000
 #define FINISHING_MIN_AGE_MS 10000
+#define FINISHING_MAX_AGE_MS 600000
 #define ABANDONED_EVERY_MS 60000
 #define ONCE_WAIT_MS 60000
 #define RETRY_MS 5000 /* after a pass that failed */
@@ -57,7 +58,6 @@ int reconcile_new(const struct reconcile_options *options, struct reconciler **r
     r->pause_us = 1000000 / rate;
     r->expiry_ms = options->expiry_ms;
     r->abandoned_ms = options->abandoned_ms == 0 ? DEFAULT_ABANDONED_MS : options->abandoned_ms;
-    id_nonce(r->holder);
     *ret = r;
     return 0;
 }
@@ -194,13 +194,25 @@ static int list_uploading(const struct library *l, struct ids *ids, struct err *
 
 /* --- A pass --- */
 
+/* A name for each pass: a lease that went and came back is another one. */
+static int take_lease(struct reconciler *r, struct err *e)
+{
+    id_nonce(r->holder);
+    int result = queue_reconciler_lease(r->library->queue, r->holder, LEASE_MS, e);
+    if (result == 0)
+        r->leased_ms = clock_mono_ms();
+    return result;
+}
+
 static int keep_lease(struct reconciler *r, struct err *e)
 {
     uint64_t now_ms = clock_mono_ms();
 
-    if (r->leased_ms != 0 && now_ms - r->leased_ms < LEASE_RENEW_MS)
+    if (now_ms - r->leased_ms < LEASE_RENEW_MS)
         return 0;
-    int result = queue_reconciler_lease(r->library->queue, r->holder, LEASE_MS, e);
+    int result = queue_reconciler_renew(r->library->queue, r->holder, LEASE_MS, e);
+    if (result == -ERR_CONFLICT)
+        return err_set(e, ERR_STALE, "the lease was lost: Redis was emptied, or another replica took over");
     if (result == 0)
         r->leased_ms = now_ms;
     return result;
@@ -208,7 +220,6 @@ static int keep_lease(struct reconciler *r, struct err *e)
 
 static void drop_lease(struct reconciler *r)
 {
-    r->leased_ms = 0;
     (void)!queue_reconciler_release(r->library->queue, r->holder, NULL); /* else it runs out */
 }
 
@@ -280,20 +291,25 @@ static int list_for(const struct library *l, enum kind kind, struct ids *ids, st
     }
 }
 
-static int unmark(const struct library *l, const struct ids *ids, struct err *e)
+static int remove_mark(void *ctx, const char *id, struct err *e)
 {
-    int r = 0;
+    const struct library *l = ctx;
 
-    for (size_t i = 0; r == 0 && i < ids->count; i++)
-        r = queue_finishing_remove(l->queue, ids->id[i], e);
-    return r;
+    return queue_finishing_remove(l->queue, id, e);
 }
 
-static int conclude(const struct library *l, enum kind kind, const struct ids *ids, struct err *e)
+/* Marks go with the job that they wait for. One that is still there after so long waits for nothing any more; a younger
+ * one may stand for a record or a request that is just being written. */
+static int forget_marks(struct library l, struct err *e)
+{
+    return queue_finishing_list(l.queue, FINISHING_MAX_AGE_MS, remove_mark, &l, e);
+}
+
+static int conclude(const struct reconciler *r, enum kind kind, struct err *e)
 {
     if (kind == FINISHING)
-        return unmark(l, ids, e);
-    return kind == REBUILD ? queue_epoch_begin(l->queue, e) : 0;
+        return forget_marks(*r->library, e);
+    return kind == REBUILD ? queue_epoch_begin(r->library->queue, r->holder, e) : 0;
 }
 
 static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct reconcile_counts *counts, struct err *e)
@@ -313,7 +329,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
     if (result == 0)
         result = look_at_all(r, &scope, &ids, kind_names[kind], counts, e);
     if (result == 0 && !dry_run)
-        result = conclude(r->library, kind, &ids, e);
+        result = conclude(r, kind, e);
     if (ids.count > 0 || kind == REBUILD || kind == DAILY)
         log_counts(kind_names[kind], counts, since_ms);
     metric_add(&passes, kind_names[kind], 1);
@@ -324,7 +340,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
 static int run_leased(struct reconciler *r, enum kind kind, bool dry_run, struct reconcile_counts *counts,
                       struct err *e)
 {
-    int result = dry_run ? 0 : keep_lease(r, e);
+    int result = dry_run ? 0 : take_lease(r, e);
     if (result != 0)
         return result;
     result = run_pass(r, kind, dry_run, counts, e);
@@ -359,7 +375,7 @@ static int notice_changes(struct reconciler *r, struct err *e)
     result = redis_identity(queue_redis(r->library->queue), identity, sizeof identity, e);
     if (result != 0)
         return result;
-    if (r->redis_was_away || (r->identity[0] != '\0' && strcmp(identity, r->identity) != 0))
+    if (r->redis_was_away || strcmp(identity, r->identity) != 0) /* also the first look: who knows what was before */
         reconcile_soon(r);
     r->redis_was_away = false;
     memcpy(r->identity, identity, sizeof r->identity);

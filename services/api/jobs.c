@@ -46,6 +46,15 @@ static int create_cancelled(const struct api *api, const struct queue_video *v, 
                           ret, &ours, e);
 }
 
+/* The worker's ack may still be on its way: the index need not wait for it. */
+static int adopt(const struct api *api, const struct queue_video *v, const struct outcome *standing, struct err *e)
+{
+    int r = queue_settle(api->library.queue, v->id, v->generation, standing->state, standing->text,
+                         standing->error[0] != '\0' ? standing->error : NULL, e);
+    return r == -ERR_STALE || r == -ERR_NOT_FOUND ? 0
+                                                  : r; /* a newer generation, or deleted: nothing to bring in line */
+}
+
 static int cancel(const struct api *api, struct http_request *rq, const struct queue_video *v, struct err *e)
 {
     OUTCOME_AUTO struct outcome standing = {0};
@@ -56,8 +65,10 @@ static int cancel(const struct api *api, struct http_request *rq, const struct q
     if (v->state == VIDEO_UPLOADING)
         return conflict(rq, v->state, "delete it instead");
     int r = create_cancelled(api, v, &standing, e);
-    if (r == 0 && standing.state != VIDEO_CANCELLED)
-        return conflict(rq, standing.state, "it ended just now");
+    if (r == 0 && standing.state != VIDEO_CANCELLED) {
+        r = adopt(api, v, &standing, e);
+        return r == 0 ? conflict(rq, standing.state, "it ended just now") : r;
+    }
     if (r == 0)
         r = queue_cancel(api->library.queue, v->id, v->generation, standing.text, &state, e);
     return r == 0 ? respond_now(api, rq, 200, e) : r;

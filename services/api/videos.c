@@ -106,13 +106,13 @@ int api_delete_video(struct http_request *rq, void *ctx, struct err *e)
         return r;
     queue_video_release(&v);
     r = removal_delete(&api->library, v.id, &deleted, e);
-    if (r != 0 && !deleted)
-        return r;
     if (r != 0) {
         struct log_ids ids = {.request = http_log_ids(rq)->request, .video = v.id};
-        log_warn(&ids, "objects of a deleted video are left to the reconciler", "error", e->text);
+        log_warn(&ids, "the rest of a deletion is left to the reconciler", "error", e->text);
         reconcile_soon(api->reconciler);
     }
+    if (r != 0 && !deleted)
+        return r;
     http_respond(rq, 204, NULL, NULL, NULL, 0);
     return 0;
 }

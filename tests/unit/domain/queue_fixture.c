@@ -23,6 +23,13 @@ void queue_server_down(void)
     redis_server_stop(&queue_server);
 }
 
+void begin_test_epoch(void)
+{
+    ok(queue_reconciler_lease(test_queue, "test", 60000, &e));
+    ok(queue_epoch_begin(test_queue, "test", &e));
+    ok(queue_reconciler_release(test_queue, "test", &e));
+}
+
 void queue_up(void)
 {
     const struct redis_options options = {.host = "127.0.0.1", .port = queue_server.port};
@@ -30,7 +37,7 @@ void queue_up(void)
     ok(redis_new(&options, &test_redis, &e));
     ok(queue_new(test_redis, &queue_test_options, &test_queue, &e));
     redis_run("FLUSHALL");
-    ok(queue_epoch_begin(test_queue, &e));
+    begin_test_epoch();
     scan(); /* the first one only looks at the clock */
 }
 

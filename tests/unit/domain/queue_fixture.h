@@ -17,6 +17,7 @@ extern const struct queue_options queue_test_options; /* lease 30 s, 5 attempts,
 void queue_server_up(void); /* unchecked fixture: once for a test case */
 void queue_server_down(void);
 void queue_up(void);   /* checked fixture: before each test */
+void begin_test_epoch(void);
 void queue_down(void); /* checks the invariants, then ends the connection */
 
 /* Fails the test with every invariant that does not hold. Called by queue_down; queue_down_untidy leaves it out. */

@@ -277,7 +277,7 @@ START_TEST(a_rebuild_fills_an_empty_redis)
             ok(queue_restore(test_queue, &v[i], &e));
     struct queue_job job;
     fails(ERR_BUSY, queue_claim(test_queue, "w", "n", NULL, &job, &e));
-    ok(queue_epoch_begin(test_queue, &e));
+    begin_test_epoch();
 
     for (unsigned n = 1; n <= ARRAY_SIZE(v); n++) {
         struct queue_video got = view(n);
@@ -352,7 +352,7 @@ START_TEST(the_epoch_is_kept_once_set)
 
     ok(queue_epoch(test_queue, first, &e));
     ck_assert_uint_eq(strlen(first), QUEUE_EPOCH_SIZE - 1);
-    ok(queue_epoch_begin(test_queue, &e));
+    begin_test_epoch();
     ok(queue_epoch(test_queue, second, &e));
     ck_assert_str_eq(first, second);
     redis_run("DEL", "{weir}:epoch");
@@ -369,6 +369,26 @@ START_TEST(one_reconciler_at_a_time)
     ck_assert_int_gt(redis_number("PTTL", "{weir}:reconciler", NULL), 50000);
     ok(queue_reconciler_release(test_queue, "a", &e));
     ok(queue_reconciler_lease(test_queue, "b", 60000, &e));
+    ok(queue_reconciler_renew(test_queue, "b", 60000, &e));
+    fails(ERR_CONFLICT, queue_reconciler_renew(test_queue, "a", 60000, &e));
+    redis_run("DEL", "{weir}:reconciler");
+    fails(ERR_CONFLICT, queue_reconciler_renew(test_queue, "b", 60000, &e)); /* gone is not renewed */
+}
+END_TEST
+
+START_TEST(only_who_rebuilt_all_of_it_sets_the_epoch)
+{
+    char epoch[QUEUE_EPOCH_SIZE];
+
+    redis_run("FLUSHALL");
+    ok(queue_reconciler_lease(test_queue, "pass", 60000, &e));
+    redis_run("FLUSHALL"); /* in mid-pass: what was restored so far is gone */
+    fails(ERR_CONFLICT, queue_epoch_begin(test_queue, "pass", &e));
+    ok(queue_reconciler_lease(test_queue, "another", 60000, &e));
+    fails(ERR_CONFLICT, queue_epoch_begin(test_queue, "pass", &e));
+    ok(queue_epoch(test_queue, epoch, &e));
+    ck_assert_str_eq(epoch, "");
+    ok(queue_epoch_begin(test_queue, "another", &e));
 }
 END_TEST
 
@@ -452,7 +472,7 @@ START_TEST(a_tombstone_keeps_the_rebuild_out)
     redis_run("FLUSHALL");
     ok(queue_delete_begin(test_queue, video(1), DAY_MS, &e)); /* from the marker, before the epoch stands */
     fails(ERR_NOT_FOUND, queue_restore(test_queue, &v, &e));
-    ok(queue_epoch_begin(test_queue, &e));
+    begin_test_epoch();
     expect_nothing_to_claim();
 }
 END_TEST
@@ -557,6 +577,7 @@ int main(void)
     tcase_add_test(tcase, an_upload_that_was_restored_becomes_a_job);
     tcase_add_test(tcase, the_epoch_is_kept_once_set);
     tcase_add_test(tcase, one_reconciler_at_a_time);
+    tcase_add_test(tcase, only_who_rebuilt_all_of_it_sets_the_epoch);
     tcase_add_loop_test(tcase, nothing_of_a_deleted_video_is_left, 0, (int)ARRAY_SIZE(places));
     tcase_add_test(tcase, every_generation_of_a_deleted_video_goes);
     tcase_add_test(tcase, a_tombstone_keeps_the_rebuild_out);
