@@ -18,6 +18,7 @@
 #define MAX_JOBS 10000000
 #define BULK_THREADS 64
 #define SCAN_MS 1000 /* as the services do */
+#define EPOCH_LEASE_MS 10000
 #define SETTLE_MS 20 /* until a worker surely waits for the bell again */
 
 static const char record[] =
@@ -377,7 +378,9 @@ static int open_queue(struct run *run, struct err *e)
         return result;
     if (redis_reply_integer(keys) != 0)
         return err_set(e, ERR_CONFLICT, "the Redis on port %u is not empty", (unsigned)run->options.port);
-    return queue_epoch_begin(run->queue, e);
+    if ((result = queue_reconciler_lease(run->queue, "bench", EPOCH_LEASE_MS, e)) != 0)
+        return result;
+    return queue_epoch_begin(run->queue, "bench", e);
 }
 
 int bench_queue(int argc, char **argv, struct err *e)

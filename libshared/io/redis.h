@@ -7,13 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Redis through hiredis: a pool of connections shared by all threads. A call borrows a connection, so calls never wait
- * for each other; the pool keeps up to `max_idle`.
+/* Redis through hiredis, shared by all threads: what they say at the same time goes over one connection in one go; a
+ * command that blocks on the server gets a connection of its own, of which up to `max_idle` are kept.
  *
  * Every failure to reach Redis, a time-out (which poisons and closes that connection), LOADING, READONLY, MASTERDOWN, OOM
  * and MISCONF are ERR_TEMPORARY; READONLY, MASTERDOWN and UNBLOCKED also close the connection, so that the next one finds
  * the new master. Any other error reply is ERR_BUG. When a call fails as temporary nobody knows whether it took effect:
- * scripts are written so that repeating them is harmless. Thread-safe. */
+ * scripts are written so that repeating them is harmless. Thread-safe.
+ *
+ * redis_new makes the process ignore SIGPIPE (unless it is handled): hiredis can't write without it. */
 
 struct redis;
 
@@ -28,7 +30,8 @@ struct redis_options {
 };
 
 /* No connection is made yet. */
-int redis_new(const struct redis_options *options, struct redis **ret, struct err *e) __attribute__((warn_unused_result));
+int redis_new(const struct redis_options *options, struct redis **ret, struct err *e)
+    __attribute__((warn_unused_result));
 void redis_free(struct redis *r); /* NULL is fine; no call may be running */
 
 /* A reply: a tree of values owned by the root. */
@@ -49,7 +52,8 @@ const char *redis_reply_field(const struct redis_reply *reply, const char *field
 int redis_command(struct redis *r, size_t argc, const char *const *argv, const size_t *lens, struct redis_reply **ret,
                   struct err *e) __attribute__((warn_unused_result));
 /* The same for literal words: redis_do(r, &reply, e, "ZCARD", "{weir}:open", NULL). */
-int redis_do(struct redis *r, struct redis_reply **ret, struct err *e, ...) __attribute__((sentinel, warn_unused_result));
+int redis_do(struct redis *r, struct redis_reply **ret, struct err *e, ...)
+    __attribute__((sentinel, warn_unused_result));
 
 /* The same for a command that blocks on the server for up to `block_ms`: the read time-out is stretched over it. */
 int redis_command_blocking(struct redis *r, uint64_t block_ms, size_t argc, const char *const *argv,
@@ -61,16 +65,16 @@ struct redis_script {
     const char *name;
     const char *source;
 };
-int redis_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
-                 size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
-    __attribute__((warn_unused_result));
+int redis_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key, size_t args,
+                 const char *const *arg, struct redis_reply **ret, struct err *e) __attribute__((warn_unused_result));
 
 /* Repeats a call that failed as temporary until `deadline_ms` (clock_mono_ms) is for callers; this one answers PING. */
 int redis_ping(struct redis *r, struct err *e) __attribute__((warn_unused_result));
 
 /* Looks whether this Redis could lose or evict jobs: appendonly, appendfsync, maxmemory-policy (CONFIG GET, else INFO).
  * 0 with *ret_warning == "" when durable; 0 with a sentence naming what to change when not, or when it can't be told. */
-int redis_durability(struct redis *r, char *ret_warning, size_t size, struct err *e) __attribute__((warn_unused_result));
+int redis_durability(struct redis *r, char *ret_warning, size_t size, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* "run_id role" of the server now, to notice a restart or a failover. `size` ≥ 64. */
 int redis_identity(struct redis *r, char *ret, size_t size, struct err *e) __attribute__((warn_unused_result));

@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#define LANES 2      /* one can be filled while the other is on its way */
 #define MAX_BATCH 64 /* commands sent in one go */
 
 /* A thread's command, on its stack while it waits for the answer. */
@@ -21,17 +20,9 @@ struct call {
     int result;
     struct err *e;
 
-    bool answered, leads; /* leads: the lane is handed to this call's thread */
+    bool answered, leads; /* leads: the turn is handed to this call's thread */
     pthread_cond_t changed;
     struct call *next;
-};
-
-struct lane {
-    pthread_mutex_t lock; /* of all but the connection, which is the leader's */
-    struct call *first, *last;
-    size_t waiting;
-    bool led;
-    redisContext *connection; /* NULL: to be made */
 };
 
 struct redis_pool {
@@ -40,9 +31,11 @@ struct redis_pool {
     uint16_t port;
     unsigned db;
     uint64_t connect_timeout_ms, read_timeout_ms;
-    struct lane lanes[LANES];
 
-    pthread_mutex_t lock;
+    redisContext *shared;      /* the leader's; NULL: to be made */
+    pthread_mutex_t lock;      /* of all below */
+    struct call *first, *last; /* what waits for the shared connection */
+    bool led;
     redisContext **idle; /* for blocking commands; a stack: the one used last is the likeliest to be alive */
     size_t idle_count, max_idle;
 };
@@ -65,8 +58,6 @@ int redis_pool_new(const struct redis_options *options, struct redis_pool **ret,
     if (p == NULL)
         return err_set(e, ERR_TEMPORARY, "redis: no memory");
     pthread_mutex_init(&p->lock, NULL);
-    for (size_t i = 0; i < LANES; i++)
-        pthread_mutex_init(&p->lanes[i].lock, NULL);
     p->port = options->port;
     p->db = options->db;
     p->connect_timeout_ms = options->connect_timeout_ms != 0 ? options->connect_timeout_ms : 2000;
@@ -91,11 +82,8 @@ void redis_pool_free(struct redis_pool *p)
         return;
     while (p->idle_count > 0)
         redisFree(p->idle[--p->idle_count]);
-    for (size_t i = 0; i < LANES; i++) {
-        if (p->lanes[i].connection != NULL)
-            redisFree(p->lanes[i].connection);
-        pthread_mutex_destroy(&p->lanes[i].lock);
-    }
+    if (p->shared != NULL)
+        redisFree(p->shared);
     pthread_mutex_destroy(&p->lock);
     mem_free(p->idle);
     mem_free(p->host);
@@ -157,16 +145,17 @@ static void append(redisContext *c, const struct redis_words *words)
     redisAppendCommandArgv(c, (int)words->count, word, words->lens);
 }
 
-/* NULL: the connection is of no more use. Its late answers could be taken for another's. */
-static redisReply *read_reply(const struct redis_pool *p, redisContext *c, const char *command, struct err *e)
+/* NULL: the connection is of no more use; its late answers could be taken for another's. */
+static redisReply *read_reply(const struct redis_pool *p, redisContext *c, const char *command, bool *ret_timed_out,
+                              struct err *e)
 {
     void *reply = NULL;
 
     errno = 0;
     if (redisGetReply(c, &reply) == REDIS_OK)
         return reply;
-    bool timed_out = c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
-    err_set(e, ERR_TEMPORARY, "%s: %s: %s", p->name, command, timed_out ? "no answer in time" : c->errstr);
+    *ret_timed_out = c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
+    err_set(e, ERR_TEMPORARY, "%s: %s: %s", p->name, command, *ret_timed_out ? "no answer in time" : c->errstr);
     return NULL;
 }
 
@@ -174,8 +163,10 @@ static redisReply *read_reply(const struct redis_pool *p, redisContext *c, const
 static int introduce(const struct redis_pool *p, redisContext *c, const char *command, const char *argument,
                      struct err *e)
 {
+    bool timed_out;
+
     append(c, &(struct redis_words){.count = 2, .word = (const char *const[]){command, argument}});
-    redisReply *reply = read_reply(p, c, command, e);
+    redisReply *reply = read_reply(p, c, command, &timed_out, e);
     if (reply == NULL)
         return -ERR_TEMPORARY;
     int result = 0;
@@ -226,9 +217,9 @@ static bool still_open(const redisContext *c)
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
-/* --- Lanes --- */
+/* --- The shared connection --- */
 
-static void fail_rest(struct call *call, const struct err *e)
+static void fail_all(struct call *call, const struct err *e)
 {
     for (; call != NULL; call = call->next) {
         call->result = -(int)e->kind;
@@ -237,26 +228,25 @@ static void fail_rest(struct call *call, const struct err *e)
     }
 }
 
-/* All commands in one go, then their answers in the same order. */
-static void exchange(const struct redis_pool *p, redisContext **connection, struct call *batch)
+/* All commands in one go, then their answers in the same order. False, with *failure: Redis can't be reached, or hangs. */
+static bool exchange(const struct redis_pool *p, redisContext **connection, struct call *batch, struct err *failure)
 {
-    struct err e;
-    bool closes = false;
+    bool closes = false, away = false;
 
     if (*connection != NULL && !still_open(*connection)) {
         redisFree(*connection);
         *connection = NULL;
     }
-    if (*connection == NULL && connect_new(p, connection, &e) != 0) {
-        fail_rest(batch, &e);
-        return;
+    if (*connection == NULL && connect_new(p, connection, failure) != 0) {
+        fail_all(batch, failure);
+        return false;
     }
     for (const struct call *call = batch; call != NULL; call = call->next)
         append(*connection, call->words);
     for (struct call *call = batch; call != NULL; call = call->next) {
-        call->reply = read_reply(p, *connection, call->words->word[0], &e);
+        call->reply = read_reply(p, *connection, call->words->word[0], &away, failure);
         if (call->reply == NULL) {
-            fail_rest(call, &e);
+            fail_all(call, failure);
             closes = true;
             break;
         }
@@ -266,98 +256,81 @@ static void exchange(const struct redis_pool *p, redisContext **connection, stru
         redisFree(*connection);
         *connection = NULL;
     }
+    return !away;
 }
 
 /* With the lock held: waits until the call is answered (true) or its thread is to lead. */
-static bool wait_for_turn(struct lane *lane, struct call *call)
+static bool wait_for_turn(struct redis_pool *p, struct call *call)
 {
-    call->next = NULL;
-    if (lane->first == NULL)
-        lane->first = call;
+    if (p->first == NULL)
+        p->first = call;
     else
-        lane->last->next = call;
-    lane->last = call;
-    lane->waiting++;
-    if (!lane->led) {
-        lane->led = true;
+        p->last->next = call;
+    p->last = call;
+    if (!p->led) {
+        p->led = true;
         return false;
     }
     while (!call->answered && !call->leads)
-        pthread_cond_wait(&call->changed, &lane->lock);
+        pthread_cond_wait(&call->changed, &p->lock);
     return call->answered;
 }
 
 /* With the lock held: takes what waits, the leader's own call first. */
-static struct call *take_batch(struct lane *lane)
+static struct call *take_batch(struct redis_pool *p)
 {
-    struct call *batch = lane->first, *end = batch;
-    size_t count = 1;
+    struct call *batch = p->first, *end = batch;
 
-    for (; end->next != NULL && count < MAX_BATCH; end = end->next)
-        count++;
-    lane->first = end->next;
-    lane->waiting -= count;
+    for (size_t count = 1; end->next != NULL && count < MAX_BATCH; count++)
+        end = end->next;
+    p->first = end->next;
     end->next = NULL;
     return batch;
 }
 
-/* With the lock held: the lane goes to the next who waits, the answers to whom they belong. */
-static void hand_over(struct lane *lane, struct call *own)
+/* With the lock held. */
+static void answer(struct call *calls)
 {
-    if (lane->first != NULL) {
-        lane->first->leads = true;
-        pthread_cond_signal(&lane->first->changed);
-    } else {
-        lane->led = false;
-    }
-    for (struct call *call = own->next, *next; call != NULL; call = next) {
-        next = call->next; /* once it is answered, the call is gone with its stack */
-        call->answered = true;
-        pthread_cond_signal(&call->changed);
+    for (struct call *next; calls != NULL; calls = next) {
+        next = calls->next; /* once it is answered, the call is gone with its stack */
+        calls->answered = true;
+        pthread_cond_signal(&calls->changed);
     }
 }
 
-static void run_in_lane(const struct redis_pool *p, struct lane *lane, struct call *call)
+/* With the lock held: the turn goes to the next who waits. When Redis is away (`failure`) everybody learns that now,
+ * instead of waiting for it in turn. */
+static void hand_over(struct redis_pool *p, const struct err *failure)
 {
-    pthread_cond_init(&call->changed, NULL);
-    pthread_mutex_lock(&lane->lock);
-    if (!wait_for_turn(lane, call)) {
-        struct call *batch = take_batch(lane);
-        pthread_mutex_unlock(&lane->lock);
-        exchange(p, &lane->connection, batch);
-        pthread_mutex_lock(&lane->lock);
-        hand_over(lane, batch);
+    if (failure != NULL) {
+        fail_all(p->first, failure);
+        answer(p->first);
+        p->first = NULL;
     }
-    pthread_mutex_unlock(&lane->lock);
-    pthread_cond_destroy(&call->changed);
-}
-
-/* A free lane, else the one where fewer wait. */
-static struct lane *choose_lane(struct redis_pool *p)
-{
-    struct lane *best = NULL;
-    size_t fewest = SIZE_MAX;
-
-    for (size_t i = 0; i < LANES; i++) {
-        struct lane *lane = &p->lanes[i];
-        pthread_mutex_lock(&lane->lock);
-        size_t load = lane->led ? lane->waiting + 1 : 0;
-        pthread_mutex_unlock(&lane->lock);
-        if (load < fewest) {
-            fewest = load;
-            best = lane;
-        }
-        if (load == 0)
-            break;
+    p->led = p->first != NULL;
+    if (p->led) {
+        p->first->leads = true;
+        pthread_cond_signal(&p->first->changed);
     }
-    return best;
 }
 
 int redis_pool_call(struct redis_pool *p, const struct redis_words *words, redisReply **ret, struct err *e)
 {
     struct call call = {.words = words, .e = e};
+    struct err failure;
 
-    run_in_lane(p, choose_lane(p), &call);
+    pthread_cond_init(&call.changed, NULL);
+    pthread_mutex_lock(&p->lock);
+    if (!wait_for_turn(p, &call)) {
+        struct call *batch = take_batch(p);
+        pthread_mutex_unlock(&p->lock);
+        bool reached = exchange(p, &p->shared, batch, &failure);
+        pthread_mutex_lock(&p->lock);
+        hand_over(p, reached ? NULL : &failure);
+        answer(batch->next);
+    }
+    pthread_mutex_unlock(&p->lock);
+    pthread_cond_destroy(&call.changed);
     if (call.result == 0)
         *ret = call.reply;
     return call.result;
@@ -392,16 +365,18 @@ int redis_pool_call_blocking(struct redis_pool *p, uint64_t block_ms, const stru
 {
     struct call call = {.words = words, .e = e};
     redisContext *c = take_idle(p);
-    struct err local;
+    struct err failure;
 
     if (c != NULL && !still_open(c)) {
         redisFree(c);
         c = NULL;
     }
-    if (c == NULL && connect_new(p, &c, e != NULL ? e : &local) != 0)
-        return -ERR_TEMPORARY;
+    if (c == NULL && connect_new(p, &c, &failure) != 0) {
+        fail_all(&call, &failure);
+        return call.result;
+    }
     redisSetTimeout(c, timeval_of(block_ms + p->read_timeout_ms));
-    exchange(p, &c, &call);
+    exchange(p, &c, &call, &failure);
     if (c != NULL)
         give_back(p, c);
     if (call.result == 0)

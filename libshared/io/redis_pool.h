@@ -5,10 +5,10 @@
 
 #include <hiredis/hiredis.h>
 
-/* The connections behind redis.h. What every thread says goes through a few lanes: whoever finds a lane free takes all
- * commands that wait there, sends them in one go and hands out the answers, while the next ones gather. So a Redis that
- * writes to disk before it answers does that once for all of them, and a lonely call costs no detour. Commands that
- * block get a connection of their own. Thread-safe. */
+/* The connections behind redis.h. What all threads say goes over one: whoever finds it free sends every command that
+ * waits in one go and hands out the answers, while the next ones gather. So a Redis that writes to disk before it answers
+ * does that once for all of them, and a lonely call costs no detour. Commands that block get a connection of their own.
+ * Thread-safe. */
 
 #define REDIS_MAX_WORDS 64 /* of one command */
 

@@ -187,6 +187,38 @@ START_TEST(a_server_that_hangs_is_given_up_after_the_read_timeout)
 }
 END_TEST
 
+static void *ping_once(void *ret_ms)
+{
+    uint64_t start = clock_mono_ms(), *ms = ret_ms;
+    struct err local;
+
+    clock_sleep_ms(*ms);
+    *ms = redis_ping(r, &local) == -ERR_TEMPORARY ? clock_mono_ms() - start : 0;
+    return NULL;
+}
+
+/* Nobody waits for the time-outs of those before him. */
+START_TEST(all_threads_learn_at_once_that_the_server_hangs)
+{
+    pthread_t threads[6];
+    uint64_t ms[6];
+
+    ok(redis_ping(r, &e));
+    redis_server_freeze(&server);
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+        ms[i] = i * 20;
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, ping_once, &ms[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_uint_ge(ms[i], 250);
+        ck_assert_uint_lt(ms[i], 550);
+    }
+    redis_server_thaw(&server);
+    ok(redis_ping(r, &e));
+}
+END_TEST
+
 /* The late answer of a call that timed out must never be taken for the answer of the next. */
 START_TEST(a_late_answer_is_nobodys)
 {
@@ -275,7 +307,7 @@ START_TEST(a_read_only_replica_is_left_for_the_new_master)
 }
 END_TEST
 
-START_TEST(an_idle_pool_does_not_grow_past_its_bound)
+START_TEST(idle_connections_are_bounded)
 {
     struct redis *small = open_redis((struct redis_options){.max_idle = 1});
     ok(redis_ping(small, &e));
@@ -300,7 +332,7 @@ static void *echo_many(void *unused)
     return NULL;
 }
 
-START_TEST(threads_share_the_pool)
+START_TEST(threads_share_a_connection)
 {
     pthread_t threads[8];
 
@@ -531,12 +563,13 @@ int main(void)
     tcase_add_test(plain, connections_are_used_again);
     tcase_add_test(plain, a_restart_costs_no_call);
     tcase_add_test(plain, a_server_that_hangs_is_given_up_after_the_read_timeout);
+    tcase_add_test(plain, all_threads_learn_at_once_that_the_server_hangs);
     tcase_add_test(plain, a_late_answer_is_nobodys);
     tcase_add_test(plain, a_blocking_command_may_last_longer_than_the_read_timeout);
     tcase_add_test(plain, unblocked_is_temporary_and_closes_the_connection);
     tcase_add_test(plain, a_read_only_replica_is_left_for_the_new_master);
-    tcase_add_test(plain, an_idle_pool_does_not_grow_past_its_bound);
-    tcase_add_test(plain, threads_share_the_pool);
+    tcase_add_test(plain, idle_connections_are_bounded);
+    tcase_add_test(plain, threads_share_a_connection);
     tcase_add_test(plain, no_memory_is_temporary);
     tcase_add_loop_test(plain, nonsense_from_the_server_is_temporary, 0, (int)ARRAY_SIZE(babble));
     tcase_add_test(plain, scripts_are_loaded_again_when_the_server_forgot_them);
