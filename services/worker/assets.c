@@ -350,7 +350,7 @@ static int upload_playlists(struct assets *a, bool master, struct err *e)
             return r;
         struct store_bytes bytes = {file->text, (size_t)file->size_bytes};
         struct store_body body = store_body_bytes(&bytes);
-        if ((r = put(a, file->path, &body, e)) != 0)
+        if (put(a, file->path, &body, e) != 0)
             return err_wrap(e, "upload");
         remove_file(a, file->path);
         a->bytes += file->size_bytes;

@@ -210,7 +210,7 @@ END_TEST
 START_TEST(a_leader_that_ends_takes_its_group_along)
 {
     struct run r = run(SHELL("sleep 1000 >/dev/null & echo $!"), plain);
-    pid_t left = (pid_t)atoi(r.out);
+    pid_t left = (pid_t)strtol(r.out, NULL, 10);
 
     /* Ours neither to wait for nor to reap: dead is gone, or a zombie of init. */
     for (int i = 0; i < 1000; i++) {

@@ -2,10 +2,10 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "io/process.h"
 #include "io/store_backend.h"
 
 #include <check.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -128,13 +128,21 @@ void flaky_store_start(struct flaky_store *s)
     s->store = &f->base;
 }
 
+void remove_folder(const char *folder)
+{
+    const char *const argv[] = {"/bin/rm", "-rf", folder, NULL};
+    struct process *p;
+    struct err e;
+
+    ck_assert_int_eq(process_spawn(&(struct process_options){.argv = argv}, &p, &e), 0);
+    ck_assert_int_eq(process_wait(p, 10000, NULL, &e), 0);
+    process_free(p);
+}
+
 void flaky_store_stop(struct flaky_store *s)
 {
-    char command[96];
-
     store_free(s->store);
-    snprintf(command, sizeof command, "rm -rf '%s'", s->folder);
-    ck_assert_int_eq(system(command), 0);
+    remove_folder(s->folder);
 }
 
 void flaky_store_put(struct flaky_store *s, const char *bucket, const char *key, const void *data, size_t len)

@@ -20,6 +20,8 @@ struct flaky_store {
 void flaky_store_start(struct flaky_store *s);
 void flaky_store_stop(struct flaky_store *s); /* and removes the folder */
 
+void remove_folder(const char *folder); /* with all that is in it */
+
 void flaky_store_put(struct flaky_store *s, const char *bucket, const char *key, const void *data, size_t len);
 
 #endif

@@ -3,6 +3,7 @@
 #include "../suite.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "flaky_store.h"
 
 #include <fcntl.h>
 #include <stdbool.h>
@@ -26,10 +27,7 @@ static void up(void)
 
 static void down(void)
 {
-    char command[64];
-
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    ck_assert_int_eq(system(command), 0);
+    remove_folder(folder);
 }
 
 static char *in_root(const char *name)
