@@ -9,7 +9,8 @@
 #define CRF "23"
 #define VIDEO_QUEUE 3
 #define AUDIO_QUEUE QUEUE_MAX
-#define KEY_FRAME_MAX_S 10 /* never reached: there is an IDR frame every two seconds */
+#define FAST_CODER_KBPS 128 /* from here on libavcodec's fast search is also the better one, says its manual */
+#define KEY_FRAME_MAX_S 10  /* never reached: there is an IDR frame every two seconds */
 
 static const AVRational ticks = {1, TICKS_PER_S};
 
@@ -113,6 +114,7 @@ int encoder_open_audio(struct encoder *enc, unsigned kbps, int sample_rate, int 
     enc->codec->time_base = (AVRational){1, sample_rate};
     enc->codec->bit_rate = (int64_t)kbps * 1000;
     enc->codec->thread_count = 1;
+    av_opt_set(enc->codec->priv_data, "aac_coder", kbps >= FAST_CODER_KBPS ? "fast" : "twoloop", 0);
     int code = avcodec_open2(enc->codec, NULL, NULL);
     if (code < 0)
         return libav_failed(e, ERR_TEMPORARY, code, "aac at %u kbit/s", kbps);

@@ -122,7 +122,7 @@ static int describe_graph(struct buf *b, const struct filters *f, const struct f
 {
     buf_printf(b, "buffer@in=video_size=%dx%d:pix_fmt=%d:time_base=1/%d:pixel_aspect=%d/%d", s->width, s->height,
                s->format, TICKS_PER_S, s->sar.num, s->sar.den);
-#if LIBAVFILTER_VERSION_INT >= AV_VERSION_INT(9, 16, 100)
+#if LIBAVFILTER_VERSION_INT >= AV_VERSION_INT(10, 0, 100)
     buf_printf(b, ":colorspace=%d:range=%d", (int)s->matrix, (int)s->range);
 #endif
     buf_putc(b, ',');

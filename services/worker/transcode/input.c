@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#include <libavutil/display.h>
 #include <libavutil/mathematics.h>
 #include <libavutil/mem.h>
 

@@ -197,6 +197,12 @@ static int keep(struct pipeline *p, const AVFrame *frame, struct err *e)
     return av_frame_ref(p->last, frame) < 0 ? err_set(e, ERR_TEMPORARY, "no memory") : 0;
 }
 
+static void tell(struct pipeline *p)
+{
+    int64_t shown = p->pacer.last > 0 ? p->pacer.last : 0;
+    report_tick(&p->report, p->frames, av_rescale(shown, 1000000, TICKS_PER_S), false);
+}
+
 /* Shows the last picture again until it is time for the one of `pts`. */
 static int fill_gap(struct pipeline *p, int64_t pts, struct err *e)
 {
@@ -206,7 +212,7 @@ static int fill_gap(struct pipeline *p, int64_t pts, struct err *e)
         int r = show(p, p->last, again, e);
         if (r != 0)
             return r;
-        report_tick(&p->report, p->frames, av_rescale(again, 1000000, TICKS_PER_S), false);
+        tell(p);
     }
     return 0;
 }
@@ -241,7 +247,7 @@ static int read_all(struct pipeline *p, AVPacket *packet, struct err *e)
         av_packet_unref(packet);
         if (r != 0)
             return r;
-        report_tick(&p->report, p->frames, av_rescale(p->pacer.last, 1000000, TICKS_PER_S), false);
+        tell(p);
     }
 }
 
