@@ -1,5 +1,6 @@
 /* weir-play: serves what the published outcomes name. */
 
+#include "base/bounded.h"
 #include "base/str.h"
 #include "io/settings.h"
 #include "routes.h"
@@ -7,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define CACHE_MAX_OBJECT (8u << 20)
 #define CACHE_MAX_ENTRIES 65536
@@ -64,51 +66,72 @@ static int open_play(struct play *play, const struct settings *s, struct err *e)
     return r;
 }
 
-static void close_play(struct play *play)
-{
-    struct redis *redis = play->queue != NULL ? queue_redis(play->queue) : NULL;
+struct service {
+    const struct settings *settings;
+    struct play play;
+    struct http_server *server;
+};
 
-    ready_free(play->ready);
-    cache_free(play->serve.cache);
-    catalog_free(play->catalog);
-    queue_free(play->queue);
+static void close_service(void *ctx)
+{
+    struct service *v = ctx;
+    struct redis *redis = v->play.queue != NULL ? queue_redis(v->play.queue) : NULL;
+
+    http_server_stop(v->server, v->settings->shutdown_grace_ms);
+    ready_free(v->play.ready);
+    cache_free(v->play.serve.cache);
+    catalog_free(v->play.catalog);
+    queue_free(v->play.queue);
     redis_free(redis);
-    store_free(play->store);
+    store_free(v->play.store);
+}
+
+static int serve(struct service *v, const sigset_t *ends, struct err *e)
+{
+    const struct settings *s = v->settings;
+    const struct http_server_options options = {
+        .host = s->host,
+        .port = (uint16_t)s->play_port,
+        .routes = play_routes,
+        .ctx = &v->play,
+        .threads = (unsigned)s->http_threads,
+        .trusted_proxies = s->trusted_proxies,
+        .cors_origin = "*",
+        .cors_methods = "GET, HEAD, OPTIONS",
+        .cors_headers = "Range, If-Range, If-None-Match, X-Request-ID",
+        .cors_expose = "Content-Length, Content-Range, ETag, X-Request-ID",
+    };
+    int signal_number;
+
+    int r = http_server_start(&options, &v->server, e);
+    if (r != 0)
+        return r;
+    fprintf(stderr, "listening on http://%s:%u\n", s->host, http_server_port(v->server));
+    sigwait(ends, &signal_number);
+    log_info(NULL, "ending", "signal", signal_number == SIGTERM ? "TERM" : "INT");
+    return 0;
 }
 
 static int run(const struct settings *s, const sigset_t *ends, struct err *e)
 {
-    struct play play = {0};
-    struct http_server *server = NULL;
-    int signal_number;
+    static struct service v; /* outlives main when it does not end in time */
 
-    int r = open_play(&play, s, e);
+    v.settings = s;
+    int r = open_play(&v.play, s, e);
     if (r == 0)
-        r = http_server_start(
-            &(struct http_server_options){.host = s->host,
-                                          .port = (uint16_t)s->play_port,
-                                          .routes = play_routes,
-                                          .ctx = &play,
-                                          .threads = (unsigned)s->http_threads,
-                                          .trusted_proxies = s->trusted_proxies,
-                                          .cors_origin = "*",
-                                          .cors_methods = "GET, HEAD, OPTIONS",
-                                          .cors_headers = "Range, If-Range, If-None-Match, X-Request-ID",
-                                          .cors_expose = "Content-Length, Content-Range, ETag, X-Request-ID"},
-            &server, e);
-    if (r == 0) {
-        fprintf(stderr, "listening on http://%s:%u\n", s->host, http_server_port(server));
-        sigwait(ends, &signal_number);
-        log_info(NULL, "ending", "signal", signal_number == SIGTERM ? "TERM" : "INT");
+        r = serve(&v, ends, e);
+    if (r != 0)
+        log_error(NULL, "can't start", "error", e->text);
+    if (!run_bounded(s->shutdown_grace_ms, close_service, &v)) {
+        log_warn(NULL, "ending without waiting any longer"); /* the store hangs; nothing of ours can be lost */
+        quick_exit(r == 0 ? 0 : 1);
     }
-    http_server_stop(server, s->shutdown_grace_ms);
-    close_play(&play);
-    return r;
+    return r == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
-    struct settings settings;
+    static struct settings settings;
     struct err e = {0};
     sigset_t ends;
     int rest;
@@ -126,9 +149,5 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* every thread made from here on inherits it; main takes them */
     signal(SIGPIPE, SIG_IGN);
 
-    if (run(&settings, &ends, &e) != 0) {
-        log_error(NULL, "can't start", "error", e.text);
-        return 1;
-    }
-    return 0;
+    return run(&settings, &ends, &e);
 }
