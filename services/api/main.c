@@ -156,13 +156,16 @@ static void *close_service(void *arg)
  * reconciler mends it. */
 static bool end_in_time(struct service *v)
 {
-    uint64_t until_ms = clock_mono_ms() + v->api.settings->shutdown_grace_ms;
+    uint64_t until_ms = clock_wall_ms() + v->api.settings->shutdown_grace_ms;
     struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
     pthread_t closing;
 
     if (pthread_create(&closing, NULL, close_service, v) != 0)
         return false;
-    return pthread_clockjoin_np(closing, NULL, CLOCK_MONOTONIC, &until) == 0;
+    if (pthread_timedjoin_np(closing, NULL, &until) == 0)
+        return true;
+    pthread_detach(closing);
+    return false;
 }
 
 static int run(const struct settings *s, const sigset_t *ends, struct err *e)
