@@ -59,7 +59,7 @@ call('SET', K .. 'fence', fence)
 call('ZADD', K .. 'lease', from_now(lease), v.job)
 call('HSET', K .. 'claims', nonce, v.job)
 call('HSET', K .. 'job:' .. v.job, 'token', v.token, 'worker', worker, 'charged', exhausted and '0' or '1',
-    'progress', '')
+    'progress', '', 'lease_ms', lease)
 video_set(v, 'active', 'attempts', v.attempts)
 if call('EXISTS', unpack(lists)) > 0 then -- work is left for somebody else
     ring(class)

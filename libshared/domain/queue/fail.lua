@@ -16,6 +16,6 @@ end
 local delay = random / 2 ^ 32 * math.min(max, base * 2 ^ math.max(v.attempts - 1, 0))
 job_take_off(v)
 call('ZADD', K .. 'delayed', from_now(delay), v.job)
-call('HSET', K .. 'job:' .. v.job, 'error', error_text)
+call('HSET', K .. 'job:' .. v.job, 'error', error_text, 'backoff_max_ms', max)
 video_set(v, 'delayed')
 return {'OK'}

@@ -1,5 +1,6 @@
 -- ARGV: lease_ms, backoff_max_ms
-local lease, backoff_max = tonumber(ARGV[1]), tonumber(ARGV[2])
+-- The scanner's own settings count only for jobs that do not tell those of their worker.
+local lease, backoff_max = ARGV[1], ARGV[2]
 local MAX_STEP = 100 -- jobs moved by one scan
 local MIN_GAP = 2500 -- ms; scans come every second, however short the lease is
 
@@ -59,18 +60,31 @@ end
 local last = tonumber(call('GET', K .. 'last_scan') or 0)
 call('SET', K .. 'last_scan', now)
 
--- A job that is due further away than any back-off: the clock was set back.
-local promoted = sum(call('ZRANGE', K .. 'delayed', '-inf', now, 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
-    + sum(call('ZRANGE', K .. 'delayed', from_now(backoff_max + 1), '+inf', 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
+local gap = now_ms - last
 
--- Redis was away, or its clock jumped: nobody could extend a lease.
-if now_ms < last or now_ms - last > math.max(lease / 2, MIN_GAP) then
-    local extended = sum(call('ZRANGE', K .. 'lease', 0, -1), function(job)
-        call('ZADD', K .. 'lease', from_now(lease), job)
-        return 1
-    end)
-    return {'OK', promoted, 0, extended}
+local function promote_far(job)
+    local most = tonumber(call('HGET', K .. 'job:' .. job, 'backoff_max_ms') or backoff_max)
+    return call('ZSCORE', K .. 'delayed', job) - now_ms > most and promote(job) or 0
+end
+
+-- Redis was away, or its clock jumped: nobody could extend this lease.
+local function extend(job)
+    local ms = tonumber(call('HGET', K .. 'job:' .. job, 'lease_ms') or lease)
+    if gap >= 0 and gap <= math.max(ms / 2, MIN_GAP) then
+        return 0
+    end
+    call('ZADD', K .. 'lease', from_now(ms), job)
+    return 1
+end
+
+-- Those that are due, and those that are due further away than their back-off goes: the clock was set back.
+local promoted = sum(call('ZRANGE', K .. 'delayed', '-inf', now, 'BYSCORE', 'LIMIT', 0, MAX_STEP), promote)
+    + sum(call('ZRANGE', K .. 'delayed', '+inf', from_now(1000), 'BYSCORE', 'REV', 'LIMIT', 0, MAX_STEP), promote_far)
+
+local extended = 0
+if gap < 0 or gap > MIN_GAP then
+    extended = sum(call('ZRANGE', K .. 'lease', 0, -1), extend)
 end
 local reclaimed = sum(call('ZRANGE', K .. 'lease', '-inf', now, 'BYSCORE', 'LIMIT', 0, MAX_STEP), reclaim)
-    + sum(unleased(), reclaim)
-return {'OK', promoted, reclaimed, 0}
+    + (extended == 0 and sum(unleased(), reclaim) or 0)
+return {'OK', promoted, reclaimed, extended}

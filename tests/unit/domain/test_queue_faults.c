@@ -272,6 +272,28 @@ START_TEST(after_a_gap_in_scanning_leases_are_extended_once)
 }
 END_TEST
 
+/* An api scans too, and need not know how long its workers' leases are. */
+START_TEST(the_worker_s_lease_counts_whoever_scans)
+{
+    struct queue_options other = queue_test_options;
+    struct queue_scan s;
+    struct queue *api;
+    char last[32];
+
+    other.lease_ms *= 10;
+    ok(queue_new(test_redis, &other, &api, &e));
+    struct queue_token t = active(1);
+    str_format(last, sizeof last, "%llu", (unsigned long long)(redis_now_ms() - queue_test_options.lease_ms));
+    redis_run("SET", "{weir}:last_scan", last);
+    set_lease(&t, "1");
+    ok(queue_scan(api, &s, &e));
+    ck_assert_uint_eq(s.extended, 1);
+    ck_assert_uint_eq(s.reclaimed, 0);
+    ck_assert_uint_le(lease_of(&t), redis_now_ms() + queue_test_options.lease_ms);
+    queue_free(api);
+}
+END_TEST
+
 START_TEST(a_lease_from_before_the_clock_was_set_back_does_not_last_for_ever)
 {
     char last[32], far[32];
@@ -414,6 +436,7 @@ int main(void)
     tcase_add_test(faults, active_without_a_lease_is_reclaimed);
     tcase_add_test(faults, leases_and_active_entries_of_nothing_go_away);
     tcase_add_loop_test(faults, after_a_gap_in_scanning_leases_are_extended_once, 0, (int)ARRAY_SIZE(gaps));
+    tcase_add_test(faults, the_worker_s_lease_counts_whoever_scans);
     tcase_add_test(faults, a_lease_from_before_the_clock_was_set_back_does_not_last_for_ever);
     tcase_add_test(faults, a_delayed_job_that_is_due_after_any_backoff_is_promoted);
     tcase_add_test(faults, a_scan_moves_at_most_a_hundred);
