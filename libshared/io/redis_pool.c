@@ -80,8 +80,8 @@ void redis_pool_free(struct redis_pool *p)
 {
     if (p == NULL)
         return;
-    while (p->idle_count > 0)
-        redisFree(p->idle[--p->idle_count]);
+    for (size_t i = 0; p->idle != NULL && i < p->idle_count; i++)
+        redisFree(p->idle[i]);
     if (p->shared != NULL)
         redisFree(p->shared);
     pthread_mutex_destroy(&p->lock);
@@ -317,7 +317,7 @@ static void hand_over(struct redis_pool *p, const struct err *failure)
 int redis_pool_call(struct redis_pool *p, const struct redis_words *words, redisReply **ret, struct err *e)
 {
     struct call call = {.words = words, .e = e};
-    struct err failure;
+    struct err failure = {.kind = ERR_TEMPORARY};
 
     pthread_cond_init(&call.changed, NULL);
     pthread_mutex_lock(&p->lock);
@@ -365,7 +365,7 @@ int redis_pool_call_blocking(struct redis_pool *p, uint64_t block_ms, const stru
 {
     struct call call = {.words = words, .e = e};
     redisContext *c = take_idle(p);
-    struct err failure;
+    struct err failure = {.kind = ERR_TEMPORARY};
 
     if (c != NULL && !still_open(c)) {
         redisFree(c);

@@ -12,6 +12,6 @@ if v.cancel then
     return {'OK'}
 end
 v.attempts = v.attempts - v.charged
-call('HINCRBY', K .. 'video:' .. v.id, 'releases', 1)
 job_to_head(v, 'attempts', v.attempts)
+call('HINCRBY', K .. 'video:' .. v.id, 'releases', 1)
 return {'OK'}

@@ -2,10 +2,7 @@
 
 #include "base/str.h"
 
-#include <stdarg.h>
 #include <string.h>
-
-#define MAX_WORDS 24
 
 struct redis_server queue_server;
 struct redis *test_redis;
@@ -57,39 +54,30 @@ void queue_down(void)
 
 static struct redis_reply *last_reply;
 
-static const struct redis_reply *run_words(const char *word, va_list args)
+static const struct redis_reply *run_words(const char *const *words)
 {
-    const char *words[MAX_WORDS];
     size_t count = 0;
 
-    for (; word != NULL && count < MAX_WORDS; word = va_arg(args, const char *))
-        words[count++] = word;
+    while (words[count] != NULL)
+        count++;
     redis_reply_free(last_reply);
     last_reply = NULL;
     ok(redis_command(test_redis, count, words, NULL, &last_reply, &e));
     return last_reply;
 }
 
-int64_t redis_number(const char *word, ...)
+int64_t redis_number_of(const char *const *words)
 {
-    va_list args;
+    int64_t n = redis_reply_integer(run_words(words));
 
-    va_start(args, word);
-    int64_t n = redis_reply_integer(run_words(word, args));
-    va_end(args);
     redis_reply_free(last_reply);
     last_reply = NULL;
     return n;
 }
 
-const char *redis_text(const char *word, ...)
+const char *redis_text_of(const char *const *words)
 {
-    va_list args;
-
-    va_start(args, word);
-    const char *text = redis_reply_string(run_words(word, args));
-    va_end(args);
-    return text;
+    return redis_reply_string(run_words(words));
 }
 
 uint64_t redis_now_ms(void)

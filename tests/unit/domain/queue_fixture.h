@@ -16,7 +16,7 @@ extern const struct queue_options queue_test_options; /* lease 30 s, 5 attempts,
 
 void queue_server_up(void); /* unchecked fixture: once for a test case */
 void queue_server_down(void);
-void queue_up(void);   /* checked fixture: before each test */
+void queue_up(void); /* checked fixture: before each test */
 void begin_test_epoch(void);
 void queue_down(void); /* checks the invariants, then ends the connection */
 
@@ -24,10 +24,12 @@ void queue_down(void); /* checks the invariants, then ends the connection */
 void queue_check_invariants(void);
 void queue_down_untidy(void);
 
-/* A command that must succeed: its answer, if it is a number or a text. redis_text is valid until the next call. */
-int64_t redis_number(const char *word, ...) __attribute__((sentinel));
-const char *redis_text(const char *word, ...) __attribute__((sentinel));
-#define redis_run(...) ((void)redis_number(__VA_ARGS__, (char *)NULL))
+/* A command that must succeed: its answer, if it is a number or a text. The text is valid until the next call. */
+int64_t redis_number_of(const char *const *words);
+const char *redis_text_of(const char *const *words);
+#define redis_number(...) redis_number_of((const char *const[]){__VA_ARGS__, NULL})
+#define redis_text(...) redis_text_of((const char *const[]){__VA_ARGS__, NULL})
+#define redis_run(...) ((void)redis_number(__VA_ARGS__))
 uint64_t redis_now_ms(void);
 
 /* A digest of all data: equal before and after whatever changed nothing. */

@@ -396,6 +396,36 @@ START_TEST(a_waiting_worker_is_woken)
 }
 END_TEST
 
+/* Nothing new comes in, nothing is lost, and what is under way can end. */
+START_TEST(a_full_redis_takes_nothing_new_but_lets_work_end)
+{
+    struct queue_job job;
+    struct queue_scan found;
+
+    struct queue_token done = active(1), failed = active(2), released = active(3);
+    ok(queue_video_put(test_queue, video(4), 1004, RECORD, &e));
+    enqueue(5);
+    redis_run("CONFIG", "SET", "maxmemory", "1");
+    struct queue_digest before = queue_digest();
+    fails(ERR_TEMPORARY, queue_admit(test_queue, video(6), 100, 60000, &e));
+    fails(ERR_TEMPORARY, queue_video_put(test_queue, video(6), 1006, RECORD, &e));
+    fails(ERR_TEMPORARY, queue_finishing_add(test_queue, video(4), &e));
+    fails(ERR_TEMPORARY, queue_claim(test_queue, "w", "nonce", NULL, &job, &e));
+    fails(ERR_TEMPORARY, queue_heartbeat(test_queue, &done, NULL, NULL, &e));
+    fails(ERR_TEMPORARY, queue_scan(test_queue, &found, &e));
+    assert_unchanged(before);
+
+    ok(queue_ack(test_queue, &done, VIDEO_COMPLETED, OUTCOME, NULL, &e));
+    ok(queue_fail(test_queue, &failed, "x", &e));
+    ok(queue_release(test_queue, &released, &e));
+    ok(queue_cancel(test_queue, video(5), 1, "{}", NULL, &e));
+    enqueue(4); /* was uploaded already */
+    redis_run("CONFIG", "SET", "maxmemory", "0");
+    claim(3);
+    claim(4);
+}
+END_TEST
+
 START_TEST(no_memory_is_temporary_and_the_claim_can_be_repeated)
 {
     struct queue_job job;
@@ -443,6 +473,7 @@ int main(void)
     tcase_add_test(faults, delayed_ids_that_are_no_delayed_jobs_are_dropped);
     tcase_add_test(faults, the_bell_rings_for_each_job_and_while_work_is_left);
     tcase_add_test(faults, a_waiting_worker_is_woken);
+    tcase_add_test(faults, a_full_redis_takes_nothing_new_but_lets_work_end);
     tcase_add_test(faults, no_memory_is_temporary_and_the_claim_can_be_repeated);
     suite_add_tcase(suite, faults);
     return run_suite(suite);
