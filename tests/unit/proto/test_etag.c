@@ -7,20 +7,13 @@ static const struct {
     const char *header;
     bool listed;
 } lists[] = {
-    {NULL, false},
-    {"*", true},
-    {"\"a\"", true},
-    {"W/\"a\"", true}, /* the weak comparison */
-    {"\"b\"", false},
-    {"\"b\", \"a\"", true},
-    {"\"b\",\"a\"", true},
-    {"\"b\" , W/\"a\" ", true},
-    {"\"aa\"", false},
-    {"a", false}, /* no quotes: not a tag */
-    {"\"a", false},
-    {"", false},
-    {", ,\"a\"", true},
-    {"\"x,\"a\"", false}, /* a comma may stand inside of a tag; what follows is malformed */
+    {NULL, false},         {"*", true},
+    {"\"a\"", true},       {"W/\"a\"", true}, /* the weak comparison */
+    {"\"b\"", false},      {"\"b\", \"a\"", true},
+    {"\"b\",\"a\"", true}, {"\"b\" , W/\"a\" ", true},
+    {"\"aa\"", false},     {"a", false}, /* no quotes: not a tag */
+    {"\"a", false},        {"", false},
+    {", ,\"a\"", true},    {"\"x,\"a\"", false}, /* a comma may stand inside of a tag; what follows is malformed */
 };
 
 START_TEST(finds_a_tag_in_if_none_match)
