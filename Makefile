@@ -177,7 +177,7 @@ lint: ## warnings of two compilers, clang-tidy, format, layers, bans, settings, 
 	clang-format --dry-run --Werror $(C_FILES)
 	scripts/check-layers && scripts/check-banned && scripts/check-settings
 	shellcheck $(SHELL_FILES)
-	if command -v luac5.1; then cat $(LUA_LIB) $(LUA) | luac5.1 -p -; fi
+	for script in $(LUA); do cat $(LUA_LIB) $$script | luac5.1 -p - || exit 1; done
 	printf '%s\n' $(filter %.c,$(C_FILES)) | \
 	  xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) -I. -Itests/unit -std=c11' tidy
 
