@@ -72,7 +72,7 @@ static void acknowledge(struct job *job, const struct outcome *o)
         r = queue_ack(job->worker->queue, &job->claim.token, o->state, o->text, o->error[0] == '\0' ? NULL : o->error,
                       &e);
     while (control_retry(&job->control, &patience, r));
-    job->result = video_state_name(o->state);
+    job->result = r == -ERR_STALE ? "stale" : video_state_name(o->state);
     if (r == -ERR_NOT_FOUND && video_deleted(job))
         remove_output(job);
     else if (r != 0)
@@ -332,16 +332,18 @@ static void tidy(struct job *job)
     struct err e;
 
     stop_uploads(job);
-    if (outcome_read(w->store, w->settings->processed_bucket, t->video_id, t->generation, &standing, &e) == 0 &&
-        strcmp(standing.version, job->version) != 0)
+    int r = outcome_read(w->store, w->settings->processed_bucket, t->video_id, t->generation, &standing, &e);
+    if (r == 0 && strcmp(standing.version, job->version) != 0)
         remove_output(job);
+    else if (r != 0 && r != -ERR_NOT_FOUND)
+        log_warn(&job->ids, "outcome not looked for", "error", e.text);
 }
 
-static void end_stopped(struct job *job, enum stop why)
+static void end_stopped(struct job *job, enum stop why, const struct err *where)
 {
     struct err e;
 
-    log_info(&job->ids, "job stopped", "reason", stop_name(why));
+    log_info(&job->ids, "job stopped", "reason", stop_name(why), "error", where->text);
     switch (why) {
     case STOP_CANCELLED:
         if (settle_cancelled(job, &e) != 0)
@@ -405,7 +407,7 @@ void job_run(struct job *job)
     if (r == -ERR_STALE && stop == STOP_NONE)
         stop = STOP_STALE;
     if (r != 0 && stop != STOP_NONE)
-        end_stopped(job, stop);
+        end_stopped(job, stop, &e);
     else if (r != 0)
         end_failed(job, &e);
     log_info(&job->ids, "job left", "result", job->result, "seconds",

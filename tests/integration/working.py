@@ -156,27 +156,43 @@ def collect(weir):
 
 
 class HoldingProxy(StoreProxy):
-    """Keeps the answers to some requests until it is told to let them go; the store has done what was asked."""
+    """Holds up requests on their way to the store, or answers on their way back, until they are let go."""
 
     def __init__(self, server, suffix):
         super().__init__(server, suffix)
-        self.hold_what = None  # a pattern for request lines
-        self.let_go = threading.Event()
+        self.hold_request = None  # a pattern for the one request line that is held up, the first that fits
+        self.hold_answer = None   # a pattern for requests whose answers are
+        self.held, self.let_go = threading.Event(), threading.Event()
+
+    def _questions(self, client, server, state):
+        proxy = self
+
+        class Client:
+            def recv(self, size):
+                data = client.recv(size)
+                if proxy.hold_request and re.search(proxy.hold_request.encode(), data):
+                    proxy.hold_request = None
+                    proxy.held.set()
+                    proxy.let_go.wait()
+                return data
+
+        super()._questions(Client(), server, state)
 
     def _answers(self, server, client, state):
         proxy = self
 
-        class Held:
+        class Server:
             def recv(self, size):
                 data = server.recv(size)
-                if proxy.hold_what and re.search(proxy.hold_what, state["line"]):
+                if proxy.hold_answer and re.search(proxy.hold_answer, state["line"]):
+                    proxy.held.set()
                     proxy.let_go.wait()
                 return data
 
             def shutdown(self, how):
                 server.shutdown(how)
 
-        super()._answers(Held(), client, state)
+        super()._answers(Server(), client, state)
 
     def close(self):
         self.let_go.set()
