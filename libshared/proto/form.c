@@ -331,34 +331,38 @@ static int put_data(struct form_parser *p, const char *data, size_t len, struct 
     return 0;
 }
 
-/* Looks for the delimiter and passes on what stands before it. CR stands only at the delimiter's beginning, so after a
- * mismatch none of the held bytes can begin another one. */
+/* Where the delimiter stands, or as much of it as the bytes end in; `len` when neither. */
+static size_t find_delimiter(const struct form_parser *p, const char *data, size_t len)
+{
+    const char *end = data + len;
+
+    for (const char *at = data; (at = memchr(at, '\r', (size_t)(end - at))) != NULL; at++) {
+        size_t left = (size_t)(end - at);
+        if (memcmp(at, p->delimiter, left < p->delimiter_len ? left : p->delimiter_len) == 0)
+            return (size_t)(at - data);
+    }
+    return len;
+}
+
+/* Passes on what stands before the delimiter, in one piece, and holds back what may be its beginning. CR stands only at
+ * the delimiter's beginning, so when the next bytes do not go on with it none of the held ones can begin another one. */
 static int feed_content(struct form_parser *p, const char *data, size_t len, size_t *ret_used, struct err *e)
 {
-    size_t from = 0, at = 0;
+    size_t at = p->matched > 0 ? 0 : find_delimiter(p, data, len);
+    size_t missing = p->delimiter_len - p->matched, n = len - at < missing ? len - at : missing;
     int r;
 
-    while (at < len && p->matched < p->delimiter_len) {
-        if (data[at] == p->delimiter[p->matched]) {
-            if (p->matched == 0 && (r = put_data(p, data + from, at - from, e)) != 0)
-                return r;
-            p->matched++;
-            from = ++at;
-            continue;
-        }
-        if (p->matched > 0) {
-            if ((r = put_data(p, p->delimiter + p->assumed, p->matched - p->assumed, e)) != 0)
-                return r;
-            p->matched = p->assumed = 0;
-            continue;
-        }
-        const char *next = memchr(data + at, '\r', len - at);
-        at = next == NULL ? len : (size_t)(next - data);
+    if (memcmp(data + at, p->delimiter + p->matched, n) != 0) {
+        r = put_data(p, p->delimiter + p->assumed, p->matched - p->assumed, e);
+        p->matched = p->assumed = 0;
+        *ret_used = 0;
+        return r;
     }
-    *ret_used = at;
-    if (p->matched < p->delimiter_len)
-        return p->matched == 0 ? put_data(p, data + from, at - from, e) : 0;
-
+    r = put_data(p, data, at, e);
+    p->matched += n;
+    *ret_used = at + n;
+    if (r != 0 || n < missing)
+        return r;
     r = p->state == BODY ? p->calls->part_end(p->ctx, e) : 0;
     p->matched = p->assumed = 0;
     p->state = AFTER_DELIMITER;

@@ -272,6 +272,20 @@ START_TEST(has_limits)
 }
 END_TEST
 
+START_TEST(passes_on_what_looks_like_a_delimiter_in_one_piece)
+{
+    static const char body[] = "--XX\r\n" DISPOSITION "\r\n1\r\n2\r\n\r\r--X\r\n--\r\n--X\r\n--Xx\r\n--XX--";
+    struct record record = {0};
+    struct err e;
+
+    buf_init(&record.out, 100);
+    ck_assert_msg(parse(TYPE, body, sizeof body - 1, sizeof body, &record, &e) == 0, "%s", e.text);
+    ck_assert_int_eq(record.calls, 3); /* begin, data, end */
+    ck_assert_ptr_nonnull(strstr(buf_cstr(&record.out), "|1\r\n2\r\n\r\r--X\r\n--\r\n--X\r\n--Xx;"));
+    buf_release(&record.out);
+}
+END_TEST
+
 START_TEST(passes_a_calls_failure_on)
 {
     static const char body[] = "--XX\r\n" DISPOSITION "\r\n1\r\n--XX\r\n" DISPOSITION "\r\n2\r\n--XX--";
@@ -311,6 +325,7 @@ int main(void)
     tcase_add_loop_test(tcase, refuses_with_a_sentence, 0, (int)ARRAY_SIZE(bad));
     tcase_add_test(tcase, refuses_a_nul_in_a_header);
     tcase_add_loop_test(tcase, has_limits, 0, (int)ARRAY_SIZE(limits));
+    tcase_add_test(tcase, passes_on_what_looks_like_a_delimiter_in_one_piece);
     tcase_add_test(tcase, passes_a_calls_failure_on);
     tcase_add_test(tcase, tells_when_there_is_no_memory);
     suite_add_tcase(suite, tcase);
