@@ -171,6 +171,16 @@ static int on_error(struct mg_connection *connection, int status, const char *te
     return 0;
 }
 
+/* Before the first thread begins: each looks for its connections by the port. */
+static void on_context(const struct mg_context *context)
+{
+    struct http_server *s = mg_get_user_data(context);
+    struct mg_server_port port;
+
+    if (mg_get_server_ports(context, 1, &port) == 1)
+        s->port = (uint16_t)port.port;
+}
+
 static int on_message(const struct mg_connection *connection, const char *text)
 {
     struct http_server *s = connection == NULL ? NULL : mg_get_user_data(mg_get_context(connection));
@@ -199,6 +209,7 @@ static struct mg_context *start_context(struct http_server *s)
         .log_message = on_message,
         .connection_close = on_close,
         .http_error = on_error,
+        .init_context = on_context,
         .init_thread = on_thread,
         .init_connection = on_connection,
     };
@@ -250,7 +261,6 @@ static int open_descriptors(struct http_server *s, struct err *e)
 
 int http_backend_start(struct http_server *s, struct err *e)
 {
-    struct mg_server_port port;
     int r = open_descriptors(s, e);
 
     if (r != 0)
@@ -260,10 +270,7 @@ int http_backend_start(struct http_server *s, struct err *e)
     if (s->backend == NULL)
         return err_set(e, ERR_TEMPORARY, "can't listen on %s port %u: %s", s->options.host, (unsigned)s->options.port,
                        *s->start_text == '\0' ? "the HTTP server did not start" : s->start_text);
-    if (mg_get_server_ports(s->backend, 1, &port) != 1)
-        return err_set(e, ERR_BUG, "the HTTP server does not know its port");
-    s->port = (uint16_t)port.port;
-    return 0;
+    return s->port != 0 ? 0 : err_set(e, ERR_BUG, "the HTTP server does not know its port");
 }
 
 /* The system call itself, since the thread sanitizer takes replacing another thread's descriptor for a mistake. */

@@ -97,6 +97,8 @@ struct http_server {
     unsigned max_bodies, max_requests, max_connections;
     _Atomic unsigned connections, requests, bodies;
     _Atomic bool stopping;
+    uint64_t id_seed; /* request ids are this and a number, mixed */
+    _Atomic uint64_t id_count;
 
     struct http_guard *guard;
 };

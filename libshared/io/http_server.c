@@ -20,6 +20,18 @@ static struct metric request_seconds = METRIC_HISTOGRAM(
 
 /* --- Requests --- */
 
+/* No two of a process are alike, and hardly those of two, without a system call for each: the mixing (splitmix64) maps
+ * different numbers to different ones. */
+static void make_id(struct http_server *s, char out[HTTP_ID_SIZE])
+{
+    uint64_t n = s->id_seed + atomic_fetch_add(&s->id_count, 1) * UINT64_C(0x9E3779B97F4A7C15);
+
+    n = (n ^ n >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    n = (n ^ n >> 27) * UINT64_C(0x94D049BB133111EB);
+    n ^= n >> 31;
+    hex_encode(&n, sizeof n, out);
+}
+
 void http_request_init(struct http_worker *w, void *connection, int fd)
 {
     struct http_request *rq = &w->rq;
@@ -29,7 +41,7 @@ void http_request_init(struct http_worker *w, void *connection, int fd)
     rq->connection = connection;
     rq->fd = fd;
     rq->start_us = clock_mono_us();
-    id_nonce(rq->id);
+    make_id(w->server, rq->id);
     rq->ids.request = rq->id;
     *rq->peer = *rq->path = '\0';
     rq->match.count = 0;
@@ -380,6 +392,7 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     if (s == NULL)
         return err_set(e, ERR_TEMPORARY, "no memory for an HTTP server");
     s->options = *options;
+    s->id_seed = id_random_u64();
     s->eof_fd = s->quiet[0] = s->quiet[1] = -1;
     if (s->options.trusted_proxies == NULL)
         s->options.trusted_proxies = "";
