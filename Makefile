@@ -179,7 +179,7 @@ lint: ## warnings of two compilers, clang-tidy, format, layers, bans, settings, 
 	shellcheck $(SHELL_FILES)
 	for script in $(LUA); do cat $(LUA_LIB) $$script | luac5.1 -p - || exit 1; done
 	printf '%s\n' $(filter %.c,$(C_FILES)) | \
-	  xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) -I. -Itests/unit -std=c11' tidy
+	  xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- -D_GNU_SOURCE -DWEIR_VERSION=\"$(VERSION)\" -Ilibshared -I. -Itests/unit -std=c11' tidy
 
 objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(LUA_C)) $(GENERATED_play))
 

@@ -15,8 +15,6 @@
 #define ENV_FILE_MAX (64u << 10)
 #define SECRET_MAX (4u << 10)
 
-extern char **environ;
-
 /* Every NAME=value found, the least important first. All strings are owned. */
 struct found {
     char *name, *value, *origin;
