@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #define MAX_BATCH 64 /* commands sent in one go */
+#define MAX_YIELDS 16
 
 /* A thread's command, on its stack while it waits for the answer. */
 struct call {
@@ -32,9 +34,10 @@ struct redis_pool {
     unsigned db;
     uint64_t connect_timeout_ms, read_timeout_ms;
 
-    redisContext *shared;      /* the leader's; NULL: to be made */
-    pthread_mutex_t lock;      /* of all below */
-    struct call *first, *last; /* what waits for the shared connection */
+    redisContext *shared;       /* the leader's; NULL: to be made */
+    pthread_mutex_t lock;       /* of all below */
+    struct call *first, *last;  /* what waits for the shared connection */
+    size_t waiting, last_batch; /* calls */
     bool led;
     redisContext **idle; /* for blocking commands; a stack: the one used last is the likeliest to be alive */
     size_t idle_count, max_idle;
@@ -267,6 +270,7 @@ static bool wait_for_turn(struct redis_pool *p, struct call *call)
     else
         p->last->next = call;
     p->last = call;
+    p->waiting++;
     if (!p->led) {
         p->led = true;
         return false;
@@ -276,14 +280,28 @@ static bool wait_for_turn(struct redis_pool *p, struct call *call)
     return call->answered;
 }
 
+/* With the lock held: lets those catch up who were answered last and are likely to be back at once, since Redis pays for
+ * every batch with a read, a write and an fsync. A lonely caller never waits here. */
+static void gather(struct redis_pool *p)
+{
+    for (unsigned i = 0; i < MAX_YIELDS && p->waiting < p->last_batch; i++) {
+        pthread_mutex_unlock(&p->lock);
+        sched_yield();
+        pthread_mutex_lock(&p->lock);
+    }
+}
+
 /* With the lock held: takes what waits, the leader's own call first. */
 static struct call *take_batch(struct redis_pool *p)
 {
     struct call *batch = p->first, *end = batch;
+    size_t count = 1;
 
-    for (size_t count = 1; end->next != NULL && count < MAX_BATCH; count++)
-        end = end->next;
+    for (; end->next != NULL && count < MAX_BATCH; end = end->next)
+        count++;
     p->first = end->next;
+    p->waiting -= count;
+    p->last_batch = count;
     end->next = NULL;
     return batch;
 }
@@ -306,6 +324,7 @@ static void hand_over(struct redis_pool *p, const struct err *failure)
         fail_all(p->first, failure);
         answer(p->first);
         p->first = NULL;
+        p->waiting = 0;
     }
     p->led = p->first != NULL;
     if (p->led) {
@@ -322,6 +341,7 @@ int redis_pool_call(struct redis_pool *p, const struct redis_words *words, redis
     pthread_cond_init(&call.changed, NULL);
     pthread_mutex_lock(&p->lock);
     if (!wait_for_turn(p, &call)) {
+        gather(p);
         struct call *batch = take_batch(p);
         pthread_mutex_unlock(&p->lock);
         bool reached = exchange(p, &p->shared, batch, &failure);
