@@ -18,6 +18,8 @@
 #define PIPE_BYTES 4096 /* small, so that a child that is held up stops soon */
 #define LOG_PERCENT 10
 #define END_MS 10000          /* from its last word to its end */
+#define SLOWEST 50            /* times the length of the video that the whole work may take … */
+#define LEAST_MS 600000       /* … and this much on top */
 #define FILES_MAX 256         /* open descriptors */
 #define FILE_MAX (4ull << 30) /* bytes of one file it writes */
 
@@ -27,7 +29,7 @@ struct child {
     int progress_fd, words_fd; /* our ends; -1 once closed */
 
     struct progress_parser parser;
-    uint64_t moved_ms; /* when it last got on */
+    uint64_t started_ms, moved_ms; /* when it last got on */
     struct progress_block last;
     unsigned logged_percent;
     bool failed, permanent; /* it said so */
@@ -222,6 +224,15 @@ static int start(struct child *c, struct err *e)
 
 enum { POLL_WAKE, POLL_END, POLL_PROGRESS, POLL_WORDS, POLLS };
 
+/* How long the whole work may take, however well it seems to get on. Before the length is known: as for the longest. */
+static uint64_t patience_ms(const struct child *c)
+{
+    uint64_t longest_ms = c->options->settings->max_duration_s * 1000;
+    uint64_t duration_ms = c->last.duration_us > 0 ? (uint64_t)c->last.duration_us / 1000 : longest_ms;
+
+    return LEAST_MS + SLOWEST * (duration_ms < longest_ms ? duration_ms : longest_ms);
+}
+
 /* 0 while the child may go on. */
 static int look(struct child *c, bool room, struct err *e)
 {
@@ -235,6 +246,9 @@ static int look(struct child *c, bool room, struct err *e)
         return r;
     if (!room) /* it is us who hold it up; the uploads have a patience of their own */
         c->moved_ms = now;
+    if (now - c->started_ms >= patience_ms(c))
+        return err_set(e, ERR_TEMPORARY, "the transcoder took longer than %llu s",
+                       (unsigned long long)(patience_ms(c) / 1000));
     if (now - c->moved_ms >= o->settings->transcode_stall_ms)
         return err_set(e, ERR_TEMPORARY, "the transcoder made no progress for %llu s",
                        (unsigned long long)(o->settings->transcode_stall_ms / 1000));
@@ -308,8 +322,9 @@ static int finish(struct child *c, bool *ret_permanent, struct err *e)
 
 int child_run(const struct child_options *options, bool *ret_permanent, struct err *e)
 {
-    struct child c = {.options = options, .progress_fd = -1, .words_fd = -1, .moved_ms = clock_mono_ms()};
+    struct child c = {.options = options, .progress_fd = -1, .words_fd = -1};
 
+    c.started_ms = c.moved_ms = clock_mono_ms();
     progress_parser_init(&c.parser, &calls, &c);
     int r = start(&c, e);
     if (r == 0)

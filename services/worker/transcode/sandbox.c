@@ -107,7 +107,7 @@ static int only_output(const struct limits *limits, struct err *e)
 }
 
 /* Memory, threads, time, and files by descriptors that are open. Opening is Landlock's business; connecting, executing
- * and looking at other processes are nobody's. */
+ * and touching other processes are nobody's. */
 static const int allowed[] = {
     SCMP_SYS(brk),
     SCMP_SYS(mmap),
@@ -124,13 +124,11 @@ static const int allowed[] = {
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
     SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(sched_setaffinity),
     SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn),
     SCMP_SYS(sigaltstack),
     SCMP_SYS(restart_syscall),
-    SCMP_SYS(tgkill),
     SCMP_SYS(clock_gettime),
     SCMP_SYS(clock_nanosleep),
     SCMP_SYS(clock_getres),
@@ -148,12 +146,39 @@ static const int allowed[] = {
     SCMP_SYS(mkdirat),
     SCMP_SYS(fstat),
     SCMP_SYS(newfstatat),
-    SCMP_SYS(fcntl),
     SCMP_SYS(getrandom),
     SCMP_SYS(getrlimit),
-    SCMP_SYS(prlimit64),
     SCMP_SYS(sysinfo),
 };
+
+/* Calls that are allowed with some arguments only. */
+static int add_conditional(scmp_filter_ctx filter)
+{
+    const struct {
+        int call;
+        unsigned count;
+        struct scmp_arg_cmp args[2];
+    } rules[] = {
+        /* threads, no processes */
+        {SCMP_SYS(clone), 1, {SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)}},
+        {SCMP_SYS(prctl), 1, {SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0)}},
+        /* abort, and nobody else's threads */
+        {SCMP_SYS(tgkill), 1, {SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)}},
+        /* reading our own limits */
+        {SCMP_SYS(prlimit64), 2, {SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0)}},
+        /* no F_SETOWN, no O_ASYNC: they send signals to whom one likes */
+        {SCMP_SYS(fcntl), 1, {SCMP_A1(SCMP_CMP_EQ, F_GETFD, 0)}},
+        {SCMP_SYS(fcntl), 1, {SCMP_A1(SCMP_CMP_EQ, F_SETFD, 0)}},
+        {SCMP_SYS(fcntl), 1, {SCMP_A1(SCMP_CMP_EQ, F_GETFL, 0)}},
+        {SCMP_SYS(fcntl), 2, {SCMP_A1(SCMP_CMP_EQ, F_SETFL, 0), SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, 0)}},
+        {SCMP_SYS(fcntl), 1, {SCMP_A1(SCMP_CMP_EQ, F_DUPFD_CLOEXEC, 0)}},
+    };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rules); i++)
+        r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, rules[i].call, rules[i].count, rules[i].args);
+    return r;
+}
 
 static int add_rules(scmp_filter_ctx filter)
 {
@@ -161,13 +186,10 @@ static int add_rules(scmp_filter_ctx filter)
 
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-    if (r == 0) /* threads, no processes; clone3 hides its flags in memory: the C library falls back to clone */
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     if (r == 0)
+        r = add_conditional(filter);
+    if (r == 0) /* clone3 hides its flags in memory: the C library falls back to clone */
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    if (r == 0) /* threads are given names */
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
     return r == 0 ? seccomp_load(filter) : r;
 }
 
