@@ -118,6 +118,34 @@ static int put_first_rung(struct buf *b, const struct filters *f, const struct f
     return 0;
 }
 
+/* A rung is scaled from the smallest one that is at least twice its size: nearer ones would cost sharpness, the largest
+ * one time. */
+static size_t scaled_from(const struct ladder *ladder, size_t rung)
+{
+    size_t from = 0;
+
+    for (size_t i = 1; i < rung; i++)
+        if (ladder->rungs[i].width >= 2 * ladder->rungs[rung].width - 2)
+            from = i;
+    return from;
+}
+
+/* [for1]scale=…,split=3[out1][for2][for3];[out1]buffersink@1; */
+static void put_rung(struct buf *b, const struct ladder *ladder, size_t rung)
+{
+    size_t copies = 1;
+
+    if (rung > 0)
+        buf_printf(b, "[for%zu]scale=%u:%u", rung, ladder->rungs[rung].width, ladder->rungs[rung].height);
+    for (size_t i = rung + 1; i < ladder->count; i++)
+        copies += scaled_from(ladder, i) == rung;
+    buf_printf(b, ",split=%zu[out%zu]", copies, rung);
+    for (size_t i = rung + 1; i < ladder->count; i++)
+        if (scaled_from(ladder, i) == rung)
+            buf_printf(b, "[for%zu]", i);
+    buf_printf(b, ";[out%zu]buffersink@%zu%s", rung, rung, rung + 1 < ladder->count ? ";" : "");
+}
+
 static int describe_graph(struct buf *b, const struct filters *f, const struct filters_shape *s, struct err *e)
 {
     buf_printf(b, "buffer@in=video_size=%dx%d:pix_fmt=%d:time_base=1/%d:pixel_aspect=%d/%d", s->width, s->height,
@@ -129,14 +157,8 @@ static int describe_graph(struct buf *b, const struct filters *f, const struct f
     int r = put_first_rung(b, f, s, e);
     if (r != 0)
         return r;
-    for (size_t i = 0; i < f->ladder->count; i++) {
-        if (i > 0)
-            buf_printf(b, ";[next%zu]scale=%u:%u", i - 1, f->ladder->rungs[i].width, f->ladder->rungs[i].height);
-        if (i + 1 < f->ladder->count)
-            buf_printf(b, ",split[out%zu][next%zu];[out%zu]buffersink@%zu", i, i, i, i);
-        else
-            buf_printf(b, ",buffersink@%zu", i);
-    }
+    for (size_t i = 0; i < f->ladder->count; i++)
+        put_rung(b, f->ladder, i);
     return buf_check(b, "filter graph", e);
 }
 
