@@ -17,9 +17,7 @@
  * ERR_NOT_FOUND: the video is tombstoned (deleted). A call for an older generation than the video's hash holds changes
  * nothing and returns ERR_STALE. Thread-safe.
  *
- * Keys (hash tag {weir}; docs/objects.md lists them): job:<job_id>, wait:<class>:<prio>, active, lease, delayed, open,
- * admitted, bell, fence, epoch, last_scan, reconciler, finishing, deleted:<id>, events, video:<id>, videos,
- * videos:<state>. */
+ * docs/redis.md describes the keys, their fields and the scripts. */
 
 /* Video and job states, in the order of contract.md. */
 enum video_state {
@@ -123,7 +121,7 @@ struct queue_job {
     struct queue_token token;
     uint64_t attempts; /* starts, this one included */
     uint64_t stalls, size_bytes, lease_ms;
-    bool cancelled;   /* a cancel was asked for while nobody held it */
+    bool cancelled;   /* a cancel was asked for since an earlier reply to this nonce */
     bool exhausted;   /* past its attempts or stalls: write the outcome failed, ack; do not transcode */
     char *record;     /* JSON of the video's record; owned */
     char *last_error; /* of the attempt before, or NULL; owned */
