@@ -219,12 +219,12 @@ START_TEST(worker_settings)
     struct settings s;
     struct err e = {0};
 
+    buf_init(&out, 64u << 10);
     memcpy(texts + 1, worker_cases[_i].given, sizeof worker_cases[_i].given);
     int r = parse(CONFIG_WORKER, texts, &s, &e);
     ck_assert_int_eq(r, worker_cases[_i].dumped == NULL ? -ERR_INVALID : 0);
     if (r != 0)
         return;
-    buf_init(&out, 64u << 10);
     config_dump(CONFIG_WORKER, &s, &out);
     ck_assert_msg(strstr(buf_cstr(&out), worker_cases[_i].dumped) != NULL, "%s", buf_cstr(&out));
 }
