@@ -154,6 +154,21 @@ static int find_deletion(struct job *job, struct err *e)
     return control_check(&job->control, e);
 }
 
+/* What an uploader may read of a failed attempt: names of buckets and hosts are none of theirs. */
+static const char *public_reason(const struct job *job, const struct err *why)
+{
+    return job->transcoding ? why->text : "a failure of the server, not of the video";
+}
+
+static int settle_given_up(struct job *job, const char *last_reason, struct err *e)
+{
+    char why[OUTCOME_ERROR_SIZE];
+
+    str_format(why, sizeof why, "The video could not be processed in %llu attempts. The last one ended with: %s",
+               (unsigned long long)job->claim.attempts, last_reason);
+    return settle_failed(job, why, e);
+}
+
 static int end_hopeless(struct job *job, struct err *e)
 {
     char why[128];
@@ -162,9 +177,11 @@ static int end_hopeless(struct job *job, struct err *e)
         return settle_cancelled(job, e);
     if (!job->claim.exhausted)
         return 0;
+    if (job->claim.last_error != NULL)
+        return settle_given_up(job, job->claim.last_error, e);
     str_format(why, sizeof why, "The video could not be processed: %llu workers in a row went away while they did.",
                (unsigned long long)job->claim.stalls);
-    return settle_failed(job, job->claim.last_error == NULL ? why : job->claim.last_error, e);
+    return settle_failed(job, why, e);
 }
 
 static int prepare(struct job *job, struct err *e)
@@ -203,6 +220,8 @@ static int run_child(struct job *job, struct source *source, int source_fd, stru
         job->permanent = false;
         *e = reason;
         r = -(int)reason.kind;
+    } else if (r != 0) {
+        job->transcoding = assets_check(job->assets, &reason) == 0;
     }
     return r;
 }
@@ -256,6 +275,8 @@ static int confirm(struct job *job, struct err *e)
     do
         r = queue_heartbeat(job->worker->queue, &job->claim.token, NULL, &cancelled, e);
     while (control_retry(&job->control, &patience, r));
+    if (r == -ERR_NOT_FOUND)
+        control_stop(&job->control, STOP_DELETED);
     if (r == 0 && cancelled)
         control_stop(&job->control, STOP_CANCELLED);
     return r == -ERR_BUSY ? 0 : r;
@@ -373,9 +394,11 @@ static void end_failed(struct job *job, const struct err *why)
 
     log_warn(&job->ids, job->permanent ? "the video can't be processed" : "attempt failed", "attempt",
              num_u64(job->claim.attempts).s, "error", why->text);
-    if ((job->permanent || last) && settle_failed(job, why->text, &e) == 0)
+    if (job->permanent && settle_failed(job, why->text, &e) == 0)
         return;
-    give_back(job, why->text);
+    if (!job->permanent && last && settle_given_up(job, public_reason(job, why), &e) == 0)
+        return;
+    give_back(job, public_reason(job, why));
     job->result = "retried";
 }
 

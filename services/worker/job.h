@@ -22,6 +22,7 @@ struct job {
     struct assets *assets;
     bool uploaded;      /* something may stand below that version */
     bool permanent;     /* the failure is the input's */
+    bool transcoding;   /* it is the transcoder's, so what it says is about the video */
     const char *result; /* how it ended, for log and metrics; NULL while it runs */
 };
 

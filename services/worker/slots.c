@@ -33,6 +33,7 @@ struct slots {
     pthread_cond_t changed;
     pthread_t scanner;
     bool scanning;
+    struct queue_token *released; /* room for one per slot, while they are handed back */
     size_t count;
     struct slot slot[];
 };
@@ -97,15 +98,15 @@ static bool take_in(struct slot *slot, struct job *job)
     return welcome;
 }
 
-static void hand_back(struct slots *s, struct job *job)
+static void release(struct slots *s, const struct queue_token *token)
 {
+    const struct log_ids ids = {.video = token->video_id, .job = token->job_id};
     struct err e;
 
-    control_stop(&job->control, STOP_RELEASED);
-    if (queue_release(s->worker->queue, &job->claim.token, &e) != 0)
-        log_warn(&job->ids, "not handed back, its lease will end", "error", e.text);
+    if (queue_release(s->worker->queue, token, &e) != 0)
+        log_warn(&ids, "not handed back, its lease will end", "error", e.text);
     else
-        log_info(&job->ids, "handed back");
+        log_info(&ids, "handed back");
 }
 
 static void run(struct slot *slot, struct queue_job *claimed)
@@ -121,8 +122,10 @@ static void run(struct slot *slot, struct queue_job *claimed)
     metric_add(&active, NULL, 1);
     if (take_in(slot, &job))
         job_run(&job);
-    else
-        hand_back(s, &job);
+    else {
+        control_stop(&job.control, STOP_RELEASED);
+        release(s, &job.claim.token);
+    }
     pthread_mutex_lock(&s->lock);
     slot->job = NULL;
     pthread_mutex_unlock(&s->lock);
@@ -177,6 +180,7 @@ static void end_threads(struct slots *s)
         pthread_join(s->slot[i].thread, NULL);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
+    mem_free(s->released);
     mem_free(s);
 }
 
@@ -186,8 +190,10 @@ int slots_start(const struct worker *worker, struct slots **ret, struct err *e)
     pthread_condattr_t attr;
 
     struct slots *s = mem_zalloc(sizeof *s + count * sizeof *s->slot);
-    if (s == NULL)
+    if (s == NULL || (s->released = mem_calloc(count, sizeof *s->released)) == NULL) {
+        mem_free(s);
         return err_set(e, ERR_TEMPORARY, "slots: out of memory");
+    }
     metric_set(&active, NULL, 0);
     s->worker = worker;
     pthread_mutex_init(&s->lock, NULL);
@@ -213,18 +219,27 @@ int slots_start(const struct worker *worker, struct slots **ret, struct err *e)
     return 0;
 }
 
-/* Under the lock, which keeps the jobs from ending meanwhile. */
-static void hand_back_all(struct slots *s, uint64_t left_ms)
+/* Stops every job that does not end by itself in that time, all at once, and then tells Redis of one after the other,
+ * without the lock that their threads need to end. */
+static void hand_back(struct slots *s, uint64_t left_ms)
 {
+    size_t count = 0;
+
     for (size_t i = 0; i < s->count; i++) {
         struct job *job = s->slot[i].job;
         if (job == NULL || control_stopped(&job->control) != STOP_NONE)
             continue;
-        if (control_fits(&job->control, left_ms))
+        if (control_fits(&job->control, left_ms)) {
             log_info(&job->ids, "finishing before the end");
-        else
-            hand_back(s, job);
+            continue;
+        }
+        control_stop(&job->control, STOP_RELEASED);
+        s->released[count++] = job->claim.token;
     }
+    pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < count; i++)
+        release(s, &s->released[i]);
+    pthread_mutex_lock(&s->lock);
 }
 
 /* False when the time has come with some still running. */
@@ -248,9 +263,9 @@ void slots_stop(struct slots *s, uint64_t grace_ms)
     pthread_mutex_lock(&s->lock);
     atomic_store(&s->stopping, true);
     pthread_cond_broadcast(&s->changed);
-    hand_back_all(s, grace_ms);
+    hand_back(s, grace_ms);
     if (!wait_for_slots(s, until_ms))
-        hand_back_all(s, 0);
+        hand_back(s, 0);
     pthread_mutex_unlock(&s->lock);
     end_threads(s);
 }
