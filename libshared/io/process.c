@@ -108,6 +108,15 @@ static _Noreturn void become(const struct process_options *o, pid_t parent, int 
         char *const *out;
     } argv = {.in = o->argv}, env = {.in = o->env == NULL ? no_env : o->env};
 
+    /* First of all above the targets, where no copy lands on them. */
+    int report_copy = fcntl(report_fd, F_DUPFD_CLOEXEC, PROCESS_MAX_FD + 1);
+    int null_copy = fcntl(null_fd, F_DUPFD_CLOEXEC, PROCESS_MAX_FD + 1);
+    if (report_copy < 0 || null_copy < 0)
+        give_up(report_fd, STAGE_FDS);
+    close(report_fd);
+    report_fd = report_copy;
+    null_fd = null_copy;
+
     if (setpgid(0, 0) != 0)
         give_up(report_fd, STAGE_GROUP);
     if (!arrange_fds(o, null_fd))

@@ -165,6 +165,27 @@ START_TEST(standard_streams_are_null_unless_listed)
 }
 END_TEST
 
+/* What process_spawn opens for itself takes the lowest free numbers, which may be just those that the child shall get. */
+START_TEST(targets_may_be_any_free_number)
+{
+    char out[512];
+    int pipe_fds[2];
+
+    ck_assert_int_eq(pipe(pipe_fds), 0);
+    int high = fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, 20);
+    int first = pipe_fds[0] == 3 ? 4 : 3; /* the lowest two that are free from here on, or hold nothing we need */
+    close(pipe_fds[1]);
+    const struct process_fd fds[] = {{high, STDOUT_FILENO}, {high, first}, {high, first + 1}, {high, first + 2}};
+    struct process *p = spawn(
+        &(struct process_options){.argv = SHELL("readlink /proc/$$/fd/0"), .fds = fds, .fd_count = ARRAY_SIZE(fds)});
+    close(high);
+    read_all(pipe_fds[0], out, sizeof out);
+    ck_assert_str_eq(out, "/dev/null\n");
+    process_free(p);
+    close(pipe_fds[0]);
+}
+END_TEST
+
 START_TEST(sets_limits)
 {
     static const struct process_limit limits[] = {{RLIMIT_NOFILE, 64}, {RLIMIT_CORE, 0}};
@@ -358,6 +379,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, gives_no_descriptor_but_the_listed);
     tcase_add_test(tcase, swaps_descriptors);
     tcase_add_test(tcase, standard_streams_are_null_unless_listed);
+    tcase_add_test(tcase, targets_may_be_any_free_number);
     tcase_add_test(tcase, sets_limits);
     tcase_add_test(tcase, can_gain_no_privileges);
     tcase_add_test(tcase, leads_its_own_group_and_the_group_ends_with_it);
