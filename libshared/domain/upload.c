@@ -13,6 +13,7 @@
 
 #define IN_FLIGHT 2 /* parts on their way while the next one fills */
 #define BLOCK_WAIT_MS 60000
+#define RECORD_EVERY_MS 30000 /* well below the age at which an upload without a seat is taken for abandoned */
 
 enum stage {
     ADMITTED,   /* a seat, nothing in the store */
@@ -31,7 +32,7 @@ struct upload {
     struct buf record; /* JSON of the video's record */
     struct layout_key source;
 
-    uint64_t seq; /* of the last record in the log */
+    uint64_t seq, recorded_ms; /* of the last record in the log; monotonic */
     char writer[ID_NONCE_SIZE];
     char upload_id[STORE_UPLOAD_ID_SIZE]; /* "" while there is no multipart upload */
     unsigned next_number;
@@ -83,23 +84,23 @@ static int add_record(struct upload *u, enum upload_kind kind, struct store_part
         .written_ms = clock_wall_ms(),
         .offset = kind == UPLOAD_COMPLETING ? u->received : u->confirmed,
         .part_size = u->service->options.part_size,
-        .reserved = u->next_number - 1 + UPLOAD_RESERVED_PARTS,
+        .reserved = STORE_PART_MAX,
         .parts = parts,
         .part_count = count,
     };
     memcpy(record.writer, u->writer, sizeof record.writer);
     memcpy(record.upload_id, u->upload_id, sizeof record.upload_id);
-    if (record.reserved > STORE_PART_MAX)
-        record.reserved = STORE_PART_MAX;
 
     int r = upload_log_append(u->library->store, u->library->raw, u->seat.video_id, u->seq + 1, &record, e);
     if (r == -ERR_STALE) {
         u->stage = STALE;
         return err_set(e, ERR_STALE, "the upload was closed: the video was deleted, or its writer seemed to be gone");
     }
-    if (r == 0)
-        u->seq++;
-    return r;
+    if (r != 0)
+        return r;
+    u->seq++;
+    u->recorded_ms = clock_mono_ms();
+    return 0;
 }
 
 /* --- Beginning --- */
@@ -194,12 +195,14 @@ static int confirm_oldest(struct upload *u, struct err *e)
     return keep_part(u, &job->part, e);
 }
 
-/* Parts that were confirmed since the last record. */
+/* Now and then, the parts that were confirmed since the last record: a sign of life that does not hang on Redis. Each part
+ * need not be recorded at once, since nobody can go on with a form that broke off. */
 static int record_parts(struct upload *u, struct err *e)
 {
+    uint64_t every_ms = u->service->options.record_every_ms;
     size_t count = u->part_count - u->parts_recorded;
 
-    if (count == 0)
+    if (count == 0 || clock_mono_ms() - u->recorded_ms < (every_ms == 0 ? RECORD_EVERY_MS : every_ms))
         return 0;
     int r = add_record(u, UPLOAD_PARTS, &u->parts[u->parts_recorded], count, e);
     if (r == 0)
@@ -222,7 +225,7 @@ static void submit_filling(struct upload *u)
     block_chain_open(&u->filling, u->service->pool);
 }
 
-/* Sends the part that was being filled. The one before it is recorded only then, while two are on their way. */
+/* Sends the part that was being filled. Others are recorded only then, while as many as may be are on their way. */
 static int send_filling(struct upload *u, struct err *e)
 {
     block_chain_seal(&u->filling); /* before anything is waited for */

@@ -11,7 +11,6 @@
  * newest tells the state; only the parts are spread over them. Pure. */
 
 #define UPLOAD_RECORD_MAX (2 * 1024 * 1024) /* bytes of the JSON: 10000 parts fit */
-#define UPLOAD_RESERVED_PARTS 8             /* part numbers that a writer reserves ahead */
 
 enum upload_kind {
     UPLOAD_CREATED,    /* the upload and its first writer */

@@ -27,6 +27,7 @@ struct upload_options {
     uint64_t queue_max;            /* QUEUE_MAX */
     uint64_t per_client;           /* UPLOADS_PER_CLIENT, in this process */
     uint64_t creations_per_minute; /* CREATIONS_PER_MINUTE, of one client in this process */
+    uint64_t record_every_ms;      /* how often the log of an upload in progress gets a record of its parts; 0: 30 s */
 };
 
 #define UPLOAD_RATE_SLOTS 4096

@@ -30,6 +30,7 @@ static struct upload_options options(void)
         .queue_max = 10,
         .per_client = 3,
         .creations_per_minute = 1000000,
+        .record_every_ms = 1,
     };
 }
 
