@@ -1,6 +1,7 @@
 /* weir-api: takes uploads, answers for videos, keeps Redis and the store in agreement. */
 
 #include "api.h"
+#include "base/bounded.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/str.h"
@@ -138,7 +139,7 @@ static int serve(struct service *v, const sigset_t *ends, struct err *e)
 
 /* --- Ending --- */
 
-static void *close_service(void *arg)
+static void close_service(void *arg)
 {
     struct service *v = arg;
 
@@ -149,23 +150,6 @@ static void *close_service(void *arg)
     ticker_stop(v->queue_ticker);
     ticker_stop(v->reconcile_ticker);
     api_close(&v->api);
-    return NULL;
-}
-
-/* False when something waits for a store or a Redis that hangs. What was in progress is then as after a crash: the
- * reconciler mends it. */
-static bool end_in_time(struct service *v)
-{
-    uint64_t until_ms = clock_wall_ms() + v->api.settings->shutdown_grace_ms;
-    struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
-    pthread_t closing;
-
-    if (pthread_create(&closing, NULL, close_service, v) != 0)
-        return false;
-    if (pthread_timedjoin_np(closing, NULL, &until) == 0)
-        return true;
-    pthread_detach(closing);
-    return false;
 }
 
 static int run(const struct settings *s, const sigset_t *ends, struct err *e)
@@ -180,7 +164,7 @@ static int run(const struct settings *s, const sigset_t *ends, struct err *e)
         r = start_server(&v, e);
     if (r == 0)
         r = serve(&v, ends, e);
-    if (!end_in_time(&v)) {
+    if (!run_bounded(s->shutdown_grace_ms, close_service, &v)) { /* the reconciler mends what is in progress */
         log_warn(NULL, "ending without waiting any longer");
         quick_exit(r == 0 ? 0 : 1);
     }

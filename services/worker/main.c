@@ -1,5 +1,6 @@
 /* weir-worker: claims jobs, has them transcoded, publishes what came out. */
 
+#include "base/bounded.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -10,17 +11,14 @@
 #include "scratch.h"
 #include "start.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HTTP_THREADS 40 /* for health and metrics only: the threads kept free, and some */
@@ -33,7 +31,6 @@ struct service {
     struct start *start;
     struct http_server *server;
     char transcoder[PATH_MAX];
-    sem_t closed;
 };
 
 static atomic_bool hopeless;
@@ -165,7 +162,7 @@ static int serve(struct service *v, const struct settings *s, const sigset_t *en
     return 0;
 }
 
-static void *close_service(void *arg)
+static void close_service(void *arg)
 {
     struct service *v = arg;
 
@@ -177,26 +174,6 @@ static void *close_service(void *arg)
     queue_free(v->worker.queue);
     redis_free(v->redis);
     store_free(v->worker.store);
-    sem_post(&v->closed);
-    return NULL;
-}
-
-/* False when something waits for a store or a Redis that hangs. The jobs are handed back then, their children dead. */
-static bool end_in_time(struct service *v, uint64_t grace_ms)
-{
-    uint64_t until_ms = clock_mono_ms() + grace_ms;
-    struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
-    pthread_t closing;
-    int r;
-
-    sem_init(&v->closed, 0, 0);
-    if (pthread_create(&closing, NULL, close_service, v) != 0)
-        return false;
-    while ((r = sem_clockwait(&v->closed, CLOCK_MONOTONIC, &until)) != 0 && errno == EINTR)
-        ;
-    if (r == 0)
-        pthread_join(closing, NULL);
-    return r == 0;
 }
 
 static int run(const struct settings *s, const sigset_t *ends, struct err *e)
@@ -208,7 +185,7 @@ static int run(const struct settings *s, const sigset_t *ends, struct err *e)
         r = serve(&v, s, ends, e);
     if (r != 0)
         log_error(NULL, "can't go on", "error", e->text);
-    if (!end_in_time(&v, s->shutdown_grace_ms)) {
+    if (!run_bounded(s->shutdown_grace_ms, close_service, &v)) { /* a store or a Redis hangs; the jobs are stopped */
         log_warn(NULL, "ending without waiting any longer");
         quick_exit(exit_status(r));
     }
