@@ -143,7 +143,8 @@ check-asan: ## unit tests with the address and undefined-behaviour sanitizers
 check-tsan: ## unit tests with the thread sanitizer
 	TSAN_OPTIONS=halt_on_error=1 WRAP="$$(setarch -R echo setarch -R 2>/dev/null)" $(MAKE) VARIANT=tsan check
 check-valgrind: ## unit tests under valgrind
-	CK_FORK=no WRAP='valgrind -q --error-exitcode=9 --leak-check=full' $(MAKE) check \
+	CK_FORK=no WRAP='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite' \
+	  $(MAKE) check \
 	  WITHOUT=build/release/unit/transcode/test_sandbox # valgrind can't live in it
 
 test: ## everything that proves the product: unit, integration and browser tests

@@ -262,8 +262,8 @@ static struct verdict judge(unsigned status, const char *code)
         return (struct verdict){ERR_NOT_FOUND, false};
     if (status == 412)
         return (struct verdict){ERR_CONFLICT, false};
-    /* 409: another request on its way contradicts this one. */
-    bool again = status == 408 || status == 409 || status == 429 || status / 100 == 5;
+    /* 409: another request on its way contradicts this one. 499: MinIO took us for gone, as after we were frozen. */
+    bool again = status == 408 || status == 409 || status == 429 || status == 499 || status / 100 == 5;
     return (struct verdict){ERR_TEMPORARY, again}; /* a quota, a policy, credentials: the operator's, never the job's */
 }
 

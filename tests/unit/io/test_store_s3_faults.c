@@ -294,6 +294,7 @@ static const struct {
     {"409 Conflict", "ObjectParentIsFile", ERR_INVALID, 3},
     {"409 Conflict", "SomethingNew", ERR_TEMPORARY, 3},
     {"429 Too Many Requests", "", ERR_TEMPORARY, 3},
+    {"499 Client Closed Request", "ClientDisconnected", ERR_TEMPORARY, 3},
     {"500 Internal Server Error", "InternalError", ERR_TEMPORARY, 3},
     {"503 Service Unavailable", "", ERR_TEMPORARY, 3},
     {"301 Moved Permanently", "PermanentRedirect", ERR_TEMPORARY, 1},
