@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proto/crc32c.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -16,7 +17,8 @@ struct block_pool {
     pthread_cond_t came_free;
     struct free_block *kept; /* blocks given back, used again first */
     size_t total, used;      /* blocks */
-    size_t part_blocks;      /* of the largest part */
+    size_t part_blocks;      /* of a whole part */
+    size_t most_blocks;      /* of a part while there is plenty of memory */
     struct block_chain *open;
 };
 
@@ -25,7 +27,8 @@ static size_t blocks_for(uint64_t bytes)
     return (size_t)(bytes / BLOCK_SIZE + (bytes % BLOCK_SIZE != 0));
 }
 
-int block_pool_new(uint64_t total_bytes, uint64_t part_bytes, struct block_pool **ret, struct err *e)
+int block_pool_new(uint64_t total_bytes, uint64_t part_bytes, uint64_t most_bytes, struct block_pool **ret,
+                   struct err *e)
 {
     pthread_condattr_t attributes;
 
@@ -37,6 +40,7 @@ int block_pool_new(uint64_t total_bytes, uint64_t part_bytes, struct block_pool 
         return err_set(e, ERR_TEMPORARY, "memory for uploads: no memory");
     p->total = (size_t)(total_bytes / BLOCK_SIZE);
     p->part_blocks = blocks_for(part_bytes);
+    p->most_blocks = blocks_for(most_bytes);
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -83,20 +87,28 @@ int block_pool_wait(struct block_pool *p, uint64_t bytes, uint64_t wait_ms, stru
 
 /* --- Blocks --- */
 
-/* Whether `chain` may take a block: afterwards some open chain can still be filled from what is free. */
-static bool leaves_a_way_out(const struct block_pool *p, const struct block_chain *chain)
+static bool is_whole(const struct block_chain *c)
+{
+    return c->count >= c->pool->part_blocks;
+}
+
+/* Whether `chain` may take a block. When it is not a whole part yet: if afterwards some open chain is one, or can become
+ * one from what is free. With the lock held. */
+static bool may_take(const struct block_pool *p, const struct block_chain *chain)
 {
     size_t left = p->total - p->used;
 
+    if (is_whole(chain))
+        return chain->count < p->most_blocks && left > p->total / 2;
     if (left == 0)
         return false;
-    left--;
     for (const struct block_chain *c = p->open; c != NULL; c = c->next)
-        if (p->part_blocks - (c->count + (c == chain)) <= left)
+        if (c->count + (c == chain) + left - 1 >= p->part_blocks)
             return true;
     return false;
 }
 
+/* *ret NULL: the chain is full. */
 static int take_block(struct block_chain *c, uint64_t wait_ms, void **ret, struct err *e)
 {
     struct block_pool *p = c->pool;
@@ -105,7 +117,7 @@ static int take_block(struct block_chain *c, uint64_t wait_ms, void **ret, struc
     bool granted;
 
     pthread_mutex_lock(&p->lock);
-    while (!(granted = leaves_a_way_out(p, c)) && wait_until(p, deadline_ms))
+    while (!(granted = may_take(p, c)) && !is_whole(c) && wait_until(p, deadline_ms))
         ;
     if (granted) {
         block = p->kept;
@@ -115,8 +127,9 @@ static int take_block(struct block_chain *c, uint64_t wait_ms, void **ret, struc
         c->block[c->count++] = NULL; /* counted for the others; the caller puts the block in */
     }
     pthread_mutex_unlock(&p->lock);
+    *ret = NULL;
     if (!granted)
-        return err_set(e, ERR_BUSY, "the memory for uploads is full; try again in a little while");
+        return is_whole(c) ? 0 : err_set(e, ERR_BUSY, "the memory for uploads is full; try again in a little while");
     if (block == NULL)
         block = mem_alloc(BLOCK_SIZE);
     *ret = block;
@@ -158,12 +171,14 @@ void block_chain_seal(struct block_chain *c)
     pthread_mutex_unlock(&c->pool->lock);
 }
 
-static int make_room(struct block_chain *c, uint64_t wait_ms, struct err *e)
+/* Room in the last block, of which *ret_free is the rest; 0 when the chain is full. */
+static int make_room(struct block_chain *c, uint64_t wait_ms, size_t *ret_free, struct err *e)
 {
-    if (c->len < (uint64_t)c->count * BLOCK_SIZE)
+    void *block = NULL;
+
+    *ret_free = (size_t)((uint64_t)c->count * BLOCK_SIZE - c->len);
+    if (*ret_free > 0)
         return 0;
-    if (c->count == c->pool->part_blocks)
-        return err_set(e, ERR_BUG, "a part larger than the largest part");
     if (c->count == c->room) {
         size_t room = c->room == 0 ? 8 : c->room * 2;
         void **grown = mem_resize(c->block, room, sizeof *grown);
@@ -172,23 +187,34 @@ static int make_room(struct block_chain *c, uint64_t wait_ms, struct err *e)
         c->block = grown;
         c->room = room;
     }
-    return take_block(c, wait_ms, &c->block[c->count], e);
+    int r = take_block(c, wait_ms, &block, e);
+    if (r != 0 || block == NULL)
+        return r;
+    c->block[c->count - 1] = block;
+    *ret_free = BLOCK_SIZE;
+    return 0;
 }
 
-int block_chain_append(struct block_chain *c, const void *data, size_t len, uint64_t wait_ms, struct err *e)
+int block_chain_append(struct block_chain *c, const void *data, size_t len, uint64_t wait_ms, size_t *ret_taken,
+                       struct err *e)
 {
-    for (const char *at = data; len > 0;) {
-        int r = make_room(c, wait_ms, e);
+    size_t taken = 0, n;
+
+    while (taken < len) {
+        int r = make_room(c, wait_ms, &n, e);
         if (r != 0)
             return r;
-        size_t used = (size_t)(c->len - (uint64_t)(c->count - 1) * BLOCK_SIZE), n = BLOCK_SIZE - used;
-        if (n > len)
-            n = len;
-        memcpy((char *)c->block[c->count - 1] + used, at, n);
+        if (n == 0)
+            break;
+        size_t used = BLOCK_SIZE - n;
+        if (n > len - taken)
+            n = len - taken;
+        memcpy((char *)c->block[c->count - 1] + used, (const char *)data + taken, n);
+        c->crc32c = crc32c_update(c->crc32c, (const char *)data + taken, n); /* while they are in the cache */
         c->len += n;
-        at += n;
-        len -= n;
+        taken += n;
     }
+    *ret_taken = taken;
     return 0;
 }
 
@@ -240,5 +266,6 @@ struct store_body block_chain_body(const struct block_chain *c)
         void *out;
     } ctx = {.in = c}; /* read_chain takes it back as const */
 
-    return (struct store_body){.size_bytes = c->len, .read_at = read_chain, .ctx = ctx.out};
+    return (struct store_body){
+        .size_bytes = c->len, .read_at = read_chain, .ctx = ctx.out, .has_crc32c = true, .crc32c = c->crc32c};
 }

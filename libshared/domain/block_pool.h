@@ -12,17 +12,20 @@
  * thread at a time.
  *
  * Half-full parts can't block each other for ever: a block is handed out only if afterwards some open chain could still
- * be filled to a whole part from what is free. That one gets sent and its blocks come back, which is enough for any
- * other. */
+ * be sent: it is a whole part, or can become one from what is free. Then its blocks come back, which is enough for any
+ * other.
+ *
+ * While half of the memory is free, chains go on beyond a whole part, up to the most: fewer and larger parts are less work
+ * for the store. */
 
 #define BLOCK_SIZE (128u * 1024)
 
 struct block_pool;
 
-/* `part_bytes`: the largest part; `total_bytes` holds at least four of it, else ERR_INVALID. Memory is taken as it is
- * needed and then kept for reuse. */
-int block_pool_new(uint64_t total_bytes, uint64_t part_bytes, struct block_pool **ret, struct err *e)
-    __attribute__((warn_unused_result));
+/* `part_bytes`: a whole part; `total_bytes` holds at least four of it, else ERR_INVALID. `most_bytes`: of a part while
+ * there is plenty of memory. Both are rounded up to blocks. Memory is taken as it is needed and then kept for reuse. */
+int block_pool_new(uint64_t total_bytes, uint64_t part_bytes, uint64_t most_bytes, struct block_pool **ret,
+                   struct err *e) __attribute__((warn_unused_result));
 void block_pool_free(struct block_pool *p); /* NULL is fine; every chain is released */
 
 /* Waits until `bytes` are free, at most wait_ms; then ERR_BUSY. They are not set aside. */
@@ -34,15 +37,17 @@ struct block_chain {
     void **block; /* `count` of them, all but the last full */
     size_t count, room;
     uint64_t len;                    /* bytes held */
+    uint32_t crc32c;                 /* of them */
     bool open;                       /* may still take blocks */
     struct block_chain *prev, *next; /* the pool's list of open chains */
 };
 
 /* An empty, open chain; it must not move in memory until it is sealed or released. */
 void block_chain_open(struct block_chain *c, struct block_pool *p);
-/* Appends bytes; at most a largest part in all. ERR_BUSY: no block came free within wait_ms. */
-int block_chain_append(struct block_chain *c, const void *data, size_t len, uint64_t wait_ms, struct err *e)
-    __attribute__((warn_unused_result));
+/* Appends bytes: *ret_taken of them, fewer than `len` when the chain is full, that is, a whole part that must not go on.
+ * ERR_BUSY: no block came free within wait_ms. */
+int block_chain_append(struct block_chain *c, const void *data, size_t len, uint64_t wait_ms, size_t *ret_taken,
+                       struct err *e) __attribute__((warn_unused_result));
 /* It takes no more: what it holds comes back by itself. Required before it waits for anything but its own sending. */
 void block_chain_seal(struct block_chain *c);
 /* Gives every block back. Repeatable. */

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define IN_FLIGHT 2 /* parts on their way while the next one fills */
+#define IN_FLIGHT 3 /* parts on their way while the next one fills */
 #define BLOCK_WAIT_MS 60000
 #define RECORD_EVERY_MS 30000 /* well below the age at which an upload without a seat is taken for abandoned */
 
@@ -188,6 +188,8 @@ static int confirm_oldest(struct upload *u, struct err *e)
     int r = part_sender_wait(u->service->sender, job);
     u->oldest = (u->oldest + 1) % IN_FLIGHT;
     u->flying--;
+    if (r == -ERR_NOT_FOUND)
+        return err_set(e, ERR_STALE, "the upload was closed: the video was deleted, or the store has forgotten it");
     if (r != 0) {
         *e = job->error;
         return r;
@@ -246,16 +248,15 @@ int upload_write(struct upload *u, const void *data, size_t len, struct err *e)
         return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken",
                        options->max_size);
     for (const char *at = data; len > 0;) {
-        uint64_t room = options->part_size - u->filling.len;
-        size_t n = len < room ? len : (size_t)room;
-        int r = block_chain_append(&u->filling, at, n, BLOCK_WAIT_MS, e);
-        u->received += n;
-        if (r == 0 && u->filling.len == options->part_size)
+        size_t taken = 0;
+        int r = block_chain_append(&u->filling, at, len, BLOCK_WAIT_MS, &taken, e);
+        u->received += taken;
+        at += taken;
+        len -= taken;
+        if (r == 0 && len > 0) /* the part is full */
             r = send_filling(u, e);
         if (r != 0)
             return r;
-        at += n;
-        len -= n;
     }
     return 0;
 }

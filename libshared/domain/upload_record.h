@@ -26,7 +26,7 @@ struct upload_record {
     char writer[ID_NONCE_SIZE]; /* its nonce: tells an own record from another's */
     uint64_t written_ms;
     uint64_t offset;                      /* bytes of the file that the records up to here hold */
-    uint64_t part_size;                   /* fixed at creation */
+    uint64_t part_size;                   /* the least of every part but the last; fixed at creation */
     unsigned reserved;                    /* the highest part number that a writer may have used */
     char upload_id[STORE_UPLOAD_ID_SIZE]; /* "" while there is no multipart upload */
     struct store_part *parts;             /* owned: those since the last record; in UPLOAD_COMPLETING all of them */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define SENDER_THREADS 8
+#define PART_MOST (UINT64_C(32) << 20)
 #define RESERVATION_MS 30000
 #define RENEW_EVERY_MS 8000
 #define MEMORY_WAIT_MS 10000
@@ -23,7 +24,8 @@ int upload_service_new(const struct upload_options *options, struct upload_servi
         return err_set(e, ERR_TEMPORARY, "uploads: no memory");
     s->options = *options;
     pthread_mutex_init(&s->lock, NULL);
-    int r = block_pool_new(options->memory, options->part_size, &s->pool, e);
+    int r = block_pool_new(options->memory, options->part_size,
+                           options->part_most == 0 ? PART_MOST : options->part_most, &s->pool, e);
     if (r == 0)
         r = part_sender_new(options->library->store, SENDER_THREADS, &s->sender, e);
     if (r != 0) {

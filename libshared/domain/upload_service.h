@@ -23,7 +23,8 @@ struct upload_seat {
 struct upload_options {
     const struct library *library; /* borrowed */
     uint64_t max_size, memory;     /* UPLOAD_MAX_SIZE, UPLOAD_MEMORY: bytes */
-    uint64_t part_size;            /* of every part but the last: config_part_size(max_size) */
+    uint64_t part_size;            /* the least of every part but the last: config_part_size(max_size) */
+    uint64_t part_most;            /* what parts grow to while there is plenty of memory; 0: 32 MiB */
     uint64_t queue_max;            /* QUEUE_MAX */
     uint64_t per_client;           /* UPLOADS_PER_CLIENT, in this process */
     uint64_t creations_per_minute; /* CREATIONS_PER_MINUTE, of one client in this process */

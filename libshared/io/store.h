@@ -32,6 +32,8 @@ struct store_body {
     uint64_t size_bytes;
     int (*read_at)(void *ctx, uint64_t offset, void *to, size_t size, struct err *e);
     void *ctx;
+    bool has_crc32c; /* the checksum is known, which spares a pass over the bytes */
+    uint32_t crc32c;
 };
 
 struct store_bytes {

@@ -102,6 +102,10 @@ static int checksum(const struct store_body *body, char ret[CRC32C_BASE64_SIZE],
     size_t block = body->size_bytes < CHECKSUM_BLOCK ? (size_t)body->size_bytes : CHECKSUM_BLOCK;
     uint32_t crc = 0;
 
+    if (body->has_crc32c) {
+        crc32c_base64(body->crc32c, ret);
+        return 0;
+    }
     MEM_AUTO char *buffer = mem_alloc(block);
     if (buffer == NULL)
         return no_memory(e);

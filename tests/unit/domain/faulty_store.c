@@ -160,9 +160,11 @@ void faulty_store_fail(struct store *store, uint64_t nth, enum fault fault)
 {
     struct faulty_store *s = of(store);
 
+    pthread_mutex_lock(&s->lock);
     s->calls = 0;
     s->fail_at = nth;
     s->fault = fault;
+    pthread_mutex_unlock(&s->lock);
 }
 
 uint64_t faulty_store_calls(const struct store *store)
@@ -174,7 +176,9 @@ void faulty_store_interrupt(struct store *store, uint64_t nth, void (*act)(void 
 {
     struct faulty_store *s = of(store);
 
+    pthread_mutex_lock(&s->lock); /* parts may be on their way */
     s->act_at = s->calls + nth;
     s->act = act;
     s->act_ctx = ctx;
+    pthread_mutex_unlock(&s->lock);
 }

@@ -3,12 +3,14 @@
 #include "../suite.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proto/crc32c.h"
 
 #include <pthread.h>
 #include <string.h>
 
 #define PART (4 * BLOCK_SIZE)
 #define TOTAL (4 * PART)
+#define MOST (3 * PART / 2)
 
 static struct block_pool *pool;
 static unsigned char block[BLOCK_SIZE];
@@ -17,7 +19,7 @@ static void up(void)
 {
     struct err e = {0};
 
-    ck_assert_int_eq(block_pool_new(TOTAL, PART, &pool, &e), 0);
+    ck_assert_int_eq(block_pool_new(TOTAL, PART, MOST, &pool, &e), 0);
 }
 
 static void down(void)
@@ -29,11 +31,24 @@ static void down(void)
 static int append(struct block_chain *c, size_t blocks)
 {
     struct err e = {0};
+    size_t taken;
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < blocks; i++)
-        r = block_chain_append(c, block, sizeof block, 0, &e);
+    for (size_t i = 0; r == 0 && i < blocks; i++) {
+        r = block_chain_append(c, block, sizeof block, 0, &taken, &e);
+        if (r == 0)
+            ck_assert_uint_eq(taken, sizeof block);
+    }
     return r;
+}
+
+static bool is_full(struct block_chain *c)
+{
+    struct err e = {0};
+    size_t taken = 1;
+
+    ck_assert_int_eq(block_chain_append(c, "x", 1, 0, &taken, &e), 0);
+    return taken == 0;
 }
 
 START_TEST(four_parts_must_fit)
@@ -41,8 +56,8 @@ START_TEST(four_parts_must_fit)
     struct block_pool *small = NULL;
     struct err e = {0};
 
-    ck_assert_int_eq(block_pool_new(TOTAL - 1, PART, &small, &e), -ERR_INVALID);
-    ck_assert_int_eq(block_pool_new(TOTAL, 0, &small, &e), -ERR_INVALID);
+    ck_assert_int_eq(block_pool_new(TOTAL - 1, PART, MOST, &small, &e), -ERR_INVALID);
+    ck_assert_int_eq(block_pool_new(TOTAL, 0, MOST, &small, &e), -ERR_INVALID);
     ck_assert_ptr_null(small);
 }
 END_TEST
@@ -52,14 +67,20 @@ START_TEST(bytes_come_out_as_they_went_in)
     struct block_chain c;
     struct err e = {0};
     unsigned char in[1000], out[3000];
+    uint32_t crc = 0;
+    size_t taken;
 
     block_chain_open(&c, pool);
     for (unsigned i = 0; i < 300; i++) { /* pieces that cross the borders of blocks */
         memset(in, (int)i, sizeof in);
-        ck_assert_int_eq(block_chain_append(&c, in, sizeof in, 0, &e), 0);
+        ck_assert_int_eq(block_chain_append(&c, in, sizeof in, 0, &taken, &e), 0);
+        ck_assert_uint_eq(taken, sizeof in);
+        crc = crc32c_update(crc, in, sizeof in);
     }
     struct store_body body = block_chain_body(&c);
     ck_assert_uint_eq(body.size_bytes, 300000);
+    ck_assert(body.has_crc32c);
+    ck_assert_uint_eq(body.crc32c, crc);
     for (uint64_t at = 500; at + sizeof out <= 300000; at += 2500) {
         ck_assert_int_eq(body.read_at(body.ctx, at, out, sizeof out, &e), 0);
         for (size_t i = 0; i < sizeof out; i++)
@@ -72,13 +93,38 @@ START_TEST(bytes_come_out_as_they_went_in)
 }
 END_TEST
 
-START_TEST(a_chain_holds_a_part_at_most)
+START_TEST(a_chain_holds_the_most_at_most)
 {
     struct block_chain c;
 
     block_chain_open(&c, pool);
+    ck_assert_int_eq(append(&c, 6), 0);
+    ck_assert(is_full(&c));
+    ck_assert(is_full(&c));
+    ck_assert_uint_eq(c.len, MOST);
+    block_chain_release(&c);
+}
+END_TEST
+
+/* Of 16 blocks: three are the other's, four make a whole part, the eighth is the last that leaves half of them free. */
+START_TEST(a_whole_part_goes_on_only_while_half_of_the_memory_is_free)
+{
+    struct block_chain other, c;
+    struct err e = {0};
+    size_t taken = 0;
+
+    block_chain_open(&other, pool);
+    ck_assert_int_eq(append(&other, 3), 0);
+    block_chain_open(&c, pool);
     ck_assert_int_eq(append(&c, 4), 0);
-    ck_assert_int_eq(append(&c, 1), -ERR_BUG);
+    ck_assert_int_eq(block_chain_append(&c, block, 1, 0, &taken, &e), 0);
+    ck_assert_uint_eq(taken, 1); /* 8 blocks are used now */
+    ck_assert_int_eq(block_chain_append(&c, block, sizeof block, 0, &taken, &e), 0);
+    ck_assert_uint_eq(taken, BLOCK_SIZE - 1);
+    ck_assert(is_full(&c));
+    ck_assert_int_eq(append(&other, 1), 0); /* on its way to a whole part */
+    block_chain_release(&other);
+    ck_assert(!is_full(&c));
     block_chain_release(&c);
 }
 END_TEST
@@ -89,7 +135,7 @@ START_TEST(little_bytes_hold_one_block)
     struct err e = {0};
 
     block_chain_open(&c, pool);
-    ck_assert_int_eq(block_chain_append(&c, "x", 1, 0, &e), 0);
+    ck_assert(!is_full(&c));
     ck_assert_int_eq(block_pool_wait(pool, TOTAL - BLOCK_SIZE, 0, &e), 0);
     ck_assert_int_eq(block_pool_wait(pool, TOTAL, 0, &e), -ERR_BUSY);
     block_chain_release(&c);
@@ -147,10 +193,13 @@ static void *client(void *arg)
 
     for (size_t i = 0; i < PARTS_EACH; i++) {
         struct block_chain c;
+        size_t taken = sizeof block;
         block_chain_open(&c, pool);
-        for (size_t piece = 0; piece < 4; piece++)
-            if (block_chain_append(&c, block, sizeof block, 30000, &e) != 0)
+        while (taken == sizeof block)
+            if (block_chain_append(&c, block, sizeof block, 30000, &taken, &e) != 0)
                 return &pool; /* any pointer: it failed */
+        if (c.len < PART)
+            return &pool;
         block_chain_seal(&c);
         block_chain_release(&c);
     }
@@ -197,9 +246,10 @@ START_TEST(every_allocation_may_fail)
     for (uint64_t nth = 1;; nth++) {
         struct block_chain c;
         struct err e = {0};
+        size_t taken;
         block_chain_open(&c, pool);
         mem_fail_from(nth);
-        int r = block_chain_append(&c, block, sizeof block, 0, &e);
+        int r = block_chain_append(&c, block, sizeof block, 0, &taken, &e);
         mem_fail_from(0);
         block_chain_release(&c);
         if (r == 0)
@@ -218,7 +268,8 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, four_parts_must_fit);
     tcase_add_test(t, bytes_come_out_as_they_went_in);
-    tcase_add_test(t, a_chain_holds_a_part_at_most);
+    tcase_add_test(t, a_chain_holds_the_most_at_most);
+    tcase_add_test(t, a_whole_part_goes_on_only_while_half_of_the_memory_is_free);
     tcase_add_test(t, little_bytes_hold_one_block);
     tcase_add_test(t, somebody_can_always_fill_a_part);
     tcase_add_test(t, what_is_on_its_way_counts_as_coming_back);

@@ -27,6 +27,7 @@ static struct upload_options options(void)
         .max_size = BIG,
         .memory = 4 * PART,
         .part_size = PART,
+        .part_most = PART, /* so that there are three parts whatever the pace */
         .queue_max = 10,
         .per_client = 3,
         .creations_per_minute = 1000000,
@@ -173,6 +174,31 @@ START_TEST(bytes_arrive_whole)
     ck_assert_uint_eq(counts().admitted, 0);
     ck_assert_uint_eq(open_multiparts(), 0);
     ck_assert_int_eq(redis_number("ZCARD", "{weir}:finishing", NULL), 0);
+}
+END_TEST
+
+START_TEST(parts_grow_while_there_is_memory)
+{
+    struct upload_options o = options();
+    struct upload *u = NULL;
+    enum upload_refusal refusal;
+    UPLOAD_RECORD_AUTO struct upload_record newest = {0};
+    char id[ID_VIDEO_SIZE];
+    uint64_t seq;
+    bool stored;
+
+    upload_service_free(service);
+    o.part_most = 0;
+    ok(upload_service_new(&o, &service, &e));
+    ok(upload_new(service, "192.0.2.7", &u, &refusal, &e));
+    memcpy(id, upload_video_id(u), sizeof id);
+    ok(run_upload(u, BIG, &stored, &e));
+    upload_free(u);
+    expect_source(id, BIG);
+    ok(upload_log_newest(test_store, "raw", id, &newest, &seq, &e));
+    ck_assert_uint_eq(newest.part_count, 2);
+    ck_assert_uint_eq(newest.parts[0].size_bytes, 2 * PART); /* half of the memory */
+    ck_assert_uint_eq(newest.parts[1].size_bytes, BIG - 2 * PART);
 }
 END_TEST
 
@@ -461,6 +487,7 @@ int main(void)
     tcase_add_checked_fixture(t, up, down);
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, bytes_arrive_whole, 0, (int)ARRAY_SIZE(sizes));
+    tcase_add_test(t, parts_grow_while_there_is_memory);
     tcase_add_test(t, a_reservation_lives_as_long_as_its_upload);
     tcase_add_test(t, a_full_queue_refuses);
     tcase_add_test(t, a_client_has_only_so_many);
