@@ -168,11 +168,16 @@ static bool made_of(const char *s, const char *allowed)
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
 
+static bool is_host(const char *s)
+{
+    bool name = made_of(s, LOWER UPPER DIGITS ".-_") && strchr(".-", s[0]) == NULL && strlen(s) <= 253;
+
+    return name || is_address(s);
+}
+
 static bool parse_host(const struct config_row *row, const char *value, struct settings *s)
 {
-    bool name = made_of(value, LOWER UPPER DIGITS ".-_") && strchr(".-", value[0]) == NULL && strlen(value) <= 253;
-
-    return (name || is_address(value)) && put_text(row, value, s);
+    return is_host(value) && put_text(row, value, s);
 }
 
 static bool is_plain(const char *s)
@@ -285,7 +290,8 @@ static bool parse_redis_port(const struct config_row *row, const char *value, st
         return false;
     s->redis_port = url.port;
     return str_format(s->redis_host, sizeof s->redis_host, "%.*s", (int)url.field_data[UF_HOST].len,
-                      value + url.field_data[UF_HOST].off);
+                      value + url.field_data[UF_HOST].off) &&
+           is_host(s->redis_host);
 }
 
 /* --- Lists --- */

@@ -150,6 +150,7 @@ static const struct {
     {{DIR, "REDIS_PORT=tcp://10.0.0.1"}, "REDIS_PORT"},
     {{DIR, "REDIS_PORT=tcp://10.0.0.1:1/x"}, "REDIS_PORT"},
     {{DIR, "REDIS_PORT=tcp://u:p@h:1"}, "REDIS_PORT"},
+    {{DIR, "REDIS_PORT=tcp://-h:1"}, "REDIS_PORT"},
     {{DIR, "REDIS_PASSWORD=hunter2\n"}, "REDIS_PASSWORD (environment) must be"},
     {{DIR, "TRUSTED_PROXIES=10.0.0.0/33"}, "TRUSTED_PROXIES"},
     {{DIR, "TRUSTED_PROXIES=gateway"}, "TRUSTED_PROXIES"},
