@@ -99,7 +99,7 @@ static bool may_take(const struct block_pool *p, const struct block_chain *chain
     size_t left = p->total - p->used;
 
     if (is_whole(chain))
-        return chain->count < p->most_blocks && left > p->total / 2;
+        return chain->count < chain->most && left > p->total / 2;
     if (left == 0)
         return false;
     for (const struct block_chain *c = p->open; c != NULL; c = c->next)
@@ -138,9 +138,11 @@ static int take_block(struct block_chain *c, uint64_t wait_ms, void **ret, struc
 
 /* --- Chains --- */
 
-void block_chain_open(struct block_chain *c, struct block_pool *p)
+void block_chain_open(struct block_chain *c, struct block_pool *p, unsigned parts)
 {
-    *c = (struct block_chain){.pool = p, .open = true};
+    bool bounded = parts > p->most_blocks / p->part_blocks;
+
+    *c = (struct block_chain){.pool = p, .open = true, .most = bounded ? p->most_blocks : parts * p->part_blocks};
     pthread_mutex_lock(&p->lock);
     c->next = p->open;
     if (c->next != NULL)

@@ -38,12 +38,13 @@ struct block_chain {
     size_t count, room;
     uint64_t len;                    /* bytes held */
     uint32_t crc32c;                 /* of them */
+    size_t most;                     /* blocks that it may grow to */
     bool open;                       /* may still take blocks */
     struct block_chain *prev, *next; /* the pool's list of open chains */
 };
 
-/* An empty, open chain; it must not move in memory until it is sealed or released. */
-void block_chain_open(struct block_chain *c, struct block_pool *p);
+/* An empty, open chain that may grow to so many whole parts; it must not move in memory until it is sealed or released. */
+void block_chain_open(struct block_chain *c, struct block_pool *p, unsigned parts);
 /* Appends bytes: *ret_taken of them, fewer than `len` when the chain is full, that is, a whole part that must not go on.
  * ERR_BUSY: no block came free within wait_ms. */
 int block_chain_append(struct block_chain *c, const void *data, size_t len, uint64_t wait_ms, size_t *ret_taken,

@@ -121,6 +121,12 @@ static int write_video_record(struct upload *u, const char *title, const char *d
     return video_record_write(v, &u->record, e);
 }
 
+/* The next part. Each may be larger than the one before, so that the first is soon on its way. */
+static void open_filling(struct upload *u)
+{
+    block_chain_open(&u->filling, u->service->pool, u->next_number);
+}
+
 static int store_video_record(struct upload *u, struct err *e)
 {
     static const struct store_put_options first_wins = {.if_none_match = true, .content_type = "application/json"};
@@ -142,7 +148,7 @@ int upload_begin(struct upload *u, const char *title, const char *description, c
     if (r == 0)
         r = queue_video_put(u->library->queue, u->seat.video_id, u->created_ms, buf_cstr(&u->record), e);
     if (r == 0)
-        block_chain_open(&u->filling, u->service->pool);
+        open_filling(u);
     return r;
 }
 
@@ -224,7 +230,7 @@ static void submit_filling(struct upload *u)
         .part.number = u->next_number++,
     };
     part_sender_submit(u->service->sender, job);
-    block_chain_open(&u->filling, u->service->pool);
+    open_filling(u);
 }
 
 /* Sends the part that was being filled. Others are recorded only then, while as many as may be are on their way. */

@@ -70,7 +70,7 @@ START_TEST(bytes_come_out_as_they_went_in)
     uint32_t crc = 0;
     size_t taken;
 
-    block_chain_open(&c, pool);
+    block_chain_open(&c, pool, 2);
     for (unsigned i = 0; i < 300; i++) { /* pieces that cross the borders of blocks */
         memset(in, (int)i, sizeof in);
         ck_assert_int_eq(block_chain_append(&c, in, sizeof in, 0, &taken, &e), 0);
@@ -97,11 +97,15 @@ START_TEST(a_chain_holds_the_most_at_most)
 {
     struct block_chain c;
 
-    block_chain_open(&c, pool);
+    block_chain_open(&c, pool, 2);
     ck_assert_int_eq(append(&c, 6), 0);
     ck_assert(is_full(&c));
     ck_assert(is_full(&c));
     ck_assert_uint_eq(c.len, MOST);
+    block_chain_release(&c);
+    block_chain_open(&c, pool, 1);
+    ck_assert_int_eq(append(&c, 4), 0);
+    ck_assert(is_full(&c));
     block_chain_release(&c);
 }
 END_TEST
@@ -113,9 +117,9 @@ START_TEST(a_whole_part_goes_on_only_while_half_of_the_memory_is_free)
     struct err e = {0};
     size_t taken = 0;
 
-    block_chain_open(&other, pool);
+    block_chain_open(&other, pool, 2);
     ck_assert_int_eq(append(&other, 3), 0);
-    block_chain_open(&c, pool);
+    block_chain_open(&c, pool, 2);
     ck_assert_int_eq(append(&c, 4), 0);
     ck_assert_int_eq(block_chain_append(&c, block, 1, 0, &taken, &e), 0);
     ck_assert_uint_eq(taken, 1); /* 8 blocks are used now */
@@ -134,7 +138,7 @@ START_TEST(little_bytes_hold_one_block)
     struct block_chain c;
     struct err e = {0};
 
-    block_chain_open(&c, pool);
+    block_chain_open(&c, pool, 2);
     ck_assert(!is_full(&c));
     ck_assert_int_eq(block_pool_wait(pool, TOTAL - BLOCK_SIZE, 0, &e), 0);
     ck_assert_int_eq(block_pool_wait(pool, TOTAL, 0, &e), -ERR_BUSY);
@@ -148,7 +152,7 @@ START_TEST(somebody_can_always_fill_a_part)
     struct block_chain c[8];
 
     for (size_t i = 0; i < 8; i++) {
-        block_chain_open(&c[i], pool);
+        block_chain_open(&c[i], pool, 2);
         ck_assert_int_eq(append(&c[i], 1), 0);
     }
     size_t more = 0;
@@ -169,11 +173,11 @@ START_TEST(what_is_on_its_way_counts_as_coming_back)
     struct block_chain sent[3], open;
 
     for (size_t i = 0; i < 3; i++) {
-        block_chain_open(&sent[i], pool);
+        block_chain_open(&sent[i], pool, 2);
         ck_assert_int_eq(append(&sent[i], 4), 0);
         block_chain_seal(&sent[i]);
     }
-    block_chain_open(&open, pool);
+    block_chain_open(&open, pool, 2);
     ck_assert_int_eq(append(&open, 4), 0);
     for (size_t i = 0; i < 3; i++)
         block_chain_release(&sent[i]);
@@ -194,7 +198,7 @@ static void *client(void *arg)
     for (size_t i = 0; i < PARTS_EACH; i++) {
         struct block_chain c;
         size_t taken = sizeof block;
-        block_chain_open(&c, pool);
+        block_chain_open(&c, pool, 2);
         while (taken == sizeof block)
             if (block_chain_append(&c, block, sizeof block, 30000, &taken, &e) != 0)
                 return &pool; /* any pointer: it failed */
@@ -233,7 +237,7 @@ START_TEST(waiting_ends_when_memory_comes_back)
     struct err e = {0};
     pthread_t thread;
 
-    block_chain_open(&c, pool);
+    block_chain_open(&c, pool, 2);
     ck_assert_int_eq(append(&c, 1), 0);
     ck_assert_int_eq(pthread_create(&thread, NULL, release_later, &c), 0);
     ck_assert_int_eq(block_pool_wait(pool, TOTAL, 10000, &e), 0);
@@ -247,7 +251,7 @@ START_TEST(every_allocation_may_fail)
         struct block_chain c;
         struct err e = {0};
         size_t taken;
-        block_chain_open(&c, pool);
+        block_chain_open(&c, pool, 2);
         mem_fail_from(nth);
         int r = block_chain_append(&c, block, sizeof block, 0, &taken, &e);
         mem_fail_from(0);
