@@ -153,7 +153,9 @@ static void answer_without_route(struct http_request *rq)
     buf_init(&allow, 256);
     collect_methods(rq, &allow);
     if (allow.len == 0) {
-        http_problem(rq, 404, "not-found", NULL, "There is nothing at this path.");
+        http_problem(
+            rq, 404, "not-found", NULL,
+            "There is nothing at this path; the README and /api/v1/openapi.json of the api say what there is.");
         return;
     }
     if (strcmp(rq->method, "OPTIONS") == 0) {

@@ -71,7 +71,9 @@ static int cancel(const struct api *api, struct http_request *rq, const struct q
     }
     if (r == 0)
         r = queue_cancel(api->library.queue, v->id, v->generation, standing.text, &state, e);
-    return r == 0 ? respond_now(api, rq, 200, e) : r;
+    if (r != 0)
+        return r;
+    return respond_now(api, rq, state == VIDEO_ACTIVE ? 202 : 200, e); /* its worker has yet to let go */
 }
 
 /* --- Retry: the request object first, then the job --- */

@@ -204,14 +204,24 @@ static int finish(const struct api *api, struct form_upload *f, struct http_requ
         queue_video_release(&video);
         return r;
     }
-    if (r == -ERR_NOT_FOUND) {
-        http_problem(rq, 410, "gone", NULL, "The video was deleted during its upload.");
-        return 0;
-    }
-    if (stored)
+    if (stored && r != -ERR_NOT_FOUND)
         return respond_unqueued(api, rq, upload_video_id(f->upload), e);
-    reconcile_soon(api->reconciler);
+    if (r != -ERR_NOT_FOUND)
+        reconcile_soon(api->reconciler);
     return r;
+}
+
+/* Somebody has closed the upload under our hands. */
+static int respond_closed(const struct api *api, struct http_request *rq, const char *video_id, const struct err *why)
+{
+    bool deleted = why->kind == ERR_NOT_FOUND;
+
+    if (deleted || (queue_deleted(api->library.queue, video_id, &deleted, NULL) == 0 && deleted))
+        http_problem(rq, 410, "gone", NULL, "The video was deleted during its upload.");
+    else
+        http_problem(rq, 409, "stale", NULL,
+                     "The upload was closed, since its server seemed to be gone. Upload the file again.");
+    return 0;
 }
 
 static int take_upload(const struct api *api, struct form_upload *f, struct http_request *rq, struct form_parser *form,
@@ -228,6 +238,8 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
         r = finish(api, f, rq, e);
     if (r != 0)
         metric_add(&uploads, err_kind_name(e->kind), 1);
+    if (r == -ERR_STALE || r == -ERR_NOT_FOUND)
+        r = respond_closed(api, rq, upload_video_id(f->upload), e);
     upload_free(f->upload);
     return r;
 }

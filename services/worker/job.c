@@ -341,7 +341,7 @@ static void give_back(struct job *job, const char *why)
         r = queue_fail(job->worker->queue, &job->claim.token, why, &e);
     while (control_retry(&job->control, &patience, r));
     if (r != 0)
-        log_warn(&job->ids, "not given back, its lease will end", "error", e.text);
+        log_info(&job->ids, "not given back, its lease will end", "error", e.text);
 }
 
 /* Somebody else has the job. When the generation has ended already, what this attempt uploaded can go. */
