@@ -10,7 +10,8 @@ static uint64_t bits_per_second(uint64_t bytes, int64_t duration_us)
 {
     if (duration_us <= 0)
         return 0;
-    return (uint64_t)((double)bytes * 8 * US_PER_S / (double)duration_us + 0.5);
+    double rate = (double)bytes * 8 * US_PER_S / (double)duration_us + 0.5;
+    return rate < (double)INT64_MAX ? (uint64_t)rate : INT64_MAX; /* petabytes in a microsecond: no one can mean it */
 }
 
 /* The densest run of segments that starts at `segments` and lasts between min_us and max_us. */

@@ -217,6 +217,16 @@ START_TEST(what_is_written_can_be_walked)
 }
 END_TEST
 
+START_TEST(absurd_rates_stop_at_the_largest_number)
+{
+    const struct hls_segment absurd = {.duration_us = 1, .bytes = UINT64_C(1) << 60};
+    struct hls_rate rate = hls_measure(&absurd, 1, 1);
+
+    ck_assert_uint_eq(rate.average, INT64_MAX);
+    ck_assert_uint_eq(rate.peak, INT64_MAX);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("hls");
@@ -224,6 +234,7 @@ int main(void)
 
     tcase_add_loop_test(writer, peak_is_the_densest_run_of_half_to_one_and_a_half_targets, 0, 9);
     tcase_add_test(writer, target_is_the_longest_duration_rounded);
+    tcase_add_test(writer, absurd_rates_stop_at_the_largest_number);
     tcase_add_test(writer, media_playlist_is_complete);
     tcase_add_test(writer, master_playlist_is_complete);
     tcase_add_test(writer, silent_variant_names_no_group);
