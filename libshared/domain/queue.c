@@ -71,7 +71,7 @@ static const struct {
     const char *text;
 } verdicts[] = {
     {"BUSY", ERR_BUSY, "the index of videos is being rebuilt from the store"},
-    {"FULL", ERR_BUSY, "the queue is full"},
+    {"FULL", ERR_CONFLICT, "the queue is full"},
     {"GONE", ERR_NOT_FOUND, "the video was deleted"},
     {"NONE", ERR_NOT_FOUND, "there is none"},
     {"STALE", ERR_STALE, "another generation or another claim is current"},

@@ -50,8 +50,8 @@ struct redis *queue_redis(struct queue *q);
 
 /* --- Admission (the leaky bucket) --- */
 
-/* Reserves room for an upload: open jobs + live reservations < bound, else ERR_BUSY ("the queue is full …"). The
- * reservation ends after ttl_ms unless renewed, dropped, or turned into a job by queue_enqueue. Repeating is harmless. */
+/* Reserves room for an upload: open jobs + live reservations < bound, else ERR_CONFLICT. The reservation
+ * ends after ttl_ms unless renewed, dropped, or turned into a job by queue_enqueue. Repeating is harmless. */
 int queue_admit(struct queue *q, const char *video_id, uint64_t bound, uint64_t ttl_ms, struct err *e)
     __attribute__((warn_unused_result));
 int queue_admit_renew(struct queue *q, const char *video_id, uint64_t ttl_ms, struct err *e)

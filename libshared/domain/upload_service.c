@@ -125,14 +125,6 @@ static void stand_up(struct upload_service *s, struct upload_seat *seat)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* The queue says "busy" for two reasons, which clients are told apart. */
-static enum upload_refusal why_busy(struct queue *q)
-{
-    char epoch[QUEUE_EPOCH_SIZE] = "";
-
-    return queue_epoch(q, epoch, NULL) == 0 && epoch[0] == '\0' ? UPLOAD_REBUILDING : UPLOAD_QUEUE_FULL;
-}
-
 static int reserve(struct upload_service *s, const struct upload_seat *seat, enum upload_refusal *ret_refusal,
                    struct err *e)
 {
@@ -140,7 +132,11 @@ static int reserve(struct upload_service *s, const struct upload_seat *seat, enu
 
     int r = queue_admit(q, seat->video_id, s->options.queue_max, RESERVATION_MS, e);
     if (r == -ERR_BUSY)
-        *ret_refusal = why_busy(q);
+        *ret_refusal = UPLOAD_REBUILDING;
+    if (r == -ERR_CONFLICT) {
+        *ret_refusal = UPLOAD_QUEUE_FULL;
+        return err_set(e, ERR_BUSY, "the queue is full");
+    }
     if (r != 0)
         return r;
     r = block_pool_wait(s->pool, 2 * s->options.part_size, MEMORY_WAIT_MS, e);

@@ -42,7 +42,7 @@ def test_waits_for_redis_at_the_start(weir_dir):
     api.wait_for_log(r"waiting .*redis")
     weir_dir.redis.start()
     api.wait_until_ready()
-    weir_dir.upload(b"x")
+    wait_for(lambda: weir_dir.post([("video", "a.mp4", b"x")]).status == 201, 10, "the first rebuild, then an upload")
 
 
 def test_waits_for_the_store_at_the_start(weir_minio):

@@ -257,7 +257,7 @@ def test_12_a_poison_video_ends_failed_and_nothing_else_notices(weir_dir, number
         assert weir_dir.wait_for_state(video_id, "completed")["attempts"] == 1
     assert worker.running
     assert [v["id"] for v in weir_dir.videos("?state=failed")] == [poison]
-    assert versions(weir_dir, poison) == set() or len(versions(weir_dir, poison)) == 2  # two attempts without a word
+    assert len(versions(weir_dir, poison)) <= 2  # the last attempt, which wrote the outcome, has removed its own
     collect(weir_dir)
     assert versions(weir_dir, poison) == set()
 

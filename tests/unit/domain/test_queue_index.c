@@ -18,7 +18,7 @@ START_TEST(open_jobs_and_reservations_share_the_bound)
     enqueue(1);
     ok(queue_admit(test_queue, video(2), 3, 60000, &e));
     ok(queue_admit(test_queue, video(3), 3, 60000, &e));
-    fails(ERR_BUSY, queue_admit(test_queue, video(4), 3, 60000, &e));
+    fails(ERR_CONFLICT, queue_admit(test_queue, video(4), 3, 60000, &e));
     ok(queue_admit(test_queue, video(2), 3, 60000, &e)); /* repeated: still one */
     ck_assert_uint_eq(counts().admitted, 2);
 
@@ -29,13 +29,13 @@ START_TEST(open_jobs_and_reservations_share_the_bound)
     struct queue_counts c = counts();
     ck_assert_uint_eq(c.open, 2);
     ck_assert_uint_eq(c.admitted, 1);
-    fails(ERR_BUSY, queue_admit(test_queue, video(5), 3, 60000, &e));
+    fails(ERR_CONFLICT, queue_admit(test_queue, video(5), 3, 60000, &e));
 }
 END_TEST
 
 START_TEST(enqueueing_never_answers_full)
 {
-    fails(ERR_BUSY, queue_admit(test_queue, video(1), 0, 60000, &e));
+    fails(ERR_CONFLICT, queue_admit(test_queue, video(1), 0, 60000, &e));
     for (unsigned n = 1; n <= 20; n++)
         enqueue(n);
     ck_assert_uint_eq(counts().open, 20);

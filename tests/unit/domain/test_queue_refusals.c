@@ -254,8 +254,8 @@ START_TEST(a_full_queue_admits_nobody)
     enqueue(2);
     ok(queue_admit(test_queue, video(3), 2, 60000, &e));
     struct queue_digest before = queue_digest();
-    fails(ERR_BUSY, queue_admit(test_queue, video(1), 2, 60000, &e));
-    fails(ERR_BUSY, queue_admit(test_queue, video(1), 0, 60000, &e));
+    fails(ERR_CONFLICT, queue_admit(test_queue, video(1), 2, 60000, &e));
+    fails(ERR_CONFLICT, queue_admit(test_queue, video(1), 0, 60000, &e));
     assert_unchanged(before);
 }
 END_TEST
