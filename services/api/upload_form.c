@@ -238,7 +238,7 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
         r = finish(api, f, rq, e);
     if (r != 0)
         metric_add(&uploads, err_kind_name(e->kind), 1);
-    if (r == -ERR_STALE || r == -ERR_NOT_FOUND)
+    if (f->upload != NULL && (r == -ERR_STALE || r == -ERR_NOT_FOUND))
         r = respond_closed(api, rq, upload_video_id(f->upload), e);
     upload_free(f->upload);
     return r;
