@@ -40,6 +40,12 @@ struct http_route {
     http_handler *handler;
     bool body;   /* takes a request body; others refuse one over 64 KiB */
     bool always; /* served by the threads kept free, also when the server is full */
+    bool cors;   /* answers say what a page of another origin may do with them, see cors_origins */
+};
+
+enum http_backend {
+    HTTP_CIVETWEB, /* a thread per connection; no chunked bodies, no trailers (411) */
+    HTTP_POLL,     /* a poll loop for accepting, headers and idle connections; a thread per request */
 };
 
 /* Strings are kept by reference. */
@@ -54,7 +60,11 @@ struct http_server_options {
     uint64_t idle_timeout_ms;    /* body: no byte for so long → ERR_TIMEOUT; 0: 60000 */
     uint64_t min_rate;           /* body: bytes per second over a minute, below → ERR_TIMEOUT; 0: off */
     uint64_t min_rate_window_ms; /* that minute; 0: 60000 */
-    const char *cors_origin;     /* "*" or NULL: none */
+    enum http_backend backend;
+    bool method_override; /* X-HTTP-Method-Override replaces the method before a route is looked for */
+    /* "*", or origins separated by commas, or NULL: none. One that is listed by name is answered by name, with
+     * Access-Control-Allow-Credentials, any other under "*" with "*"; Vary: Origin always. */
+    const char *cors_origins;
     const char *cors_methods, *cors_headers, *cors_expose; /* comma-separated, NULL: none */
 };
 
@@ -84,6 +94,15 @@ const struct log_ids *http_log_ids(const struct http_request *rq); /* request id
  * too slow; only time spent waiting for the client counts, so a handler may be as slow as it has to be. */
 int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
     __attribute__((warn_unused_result));
+
+/* As http_read, but returns at once, with *ret_woken true and *ret_len 0, when wake_fd (−1: none) is readable while no byte
+ * of the body is there; the caller empties it. HTTP_POLL only. */
+int http_read_or_wake(struct http_request *rq, int wake_fd, void *data, size_t size, size_t *ret_len, bool *ret_woken,
+                      struct err *e) __attribute__((warn_unused_result));
+/* A body was announced: a Content-Length over 0, or chunks. */
+bool http_has_body(const struct http_request *rq);
+/* A field of the trailer section (RFC 9112, 7.1.2), once http_read has come to the end; NULL when absent. */
+const char *http_trailer(const struct http_request *rq, const char *name);
 
 /* --- Answer --- */
 struct http_field {

@@ -185,7 +185,7 @@ def test_03_killed_after_complete_before_enqueue(weir):
     weir.start_api()
     weir.wait_for_state(video_id, "waiting", timeout=60)
     assert weir.redis.call("ZCARD", "{weir}:open") == 1
-    assert weir.redis.call("ZCARD", "{weir}:finishing") == 0
+    wait_for(lambda: weir.redis.call("ZCARD", "{weir}:finishing") == 0, 30, "the mark to go")
 
 
 def test_two_replicas_share_the_work(weir):
