@@ -105,8 +105,8 @@ static void put_head(struct http_request *rq, int status, const struct http_fiel
     put_text(rq, "\r\nX-Request-ID: ");
     put_text(rq, rq->id);
     put_text(rq, "\r\nX-Content-Type-Options: nosniff\r\n");
-    put_field(rq, "Access-Control-Allow-Origin", o->cors_origin);
-    put_field(rq, "Access-Control-Expose-Headers", o->cors_origin == NULL ? NULL : o->cors_expose);
+    put_field(rq, "Access-Control-Allow-Origin", o->cors_origins);
+    put_field(rq, "Access-Control-Expose-Headers", o->cors_origins == NULL ? NULL : o->cors_expose);
     put_field(rq, "Content-Type", content_type);
     for (; fields != NULL && fields->name != NULL; fields++)
         put_field(rq, fields->name, fields->value);

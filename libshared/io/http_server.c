@@ -137,9 +137,9 @@ static void answer_options(struct http_request *rq, const char *allow)
     const struct http_server_options *o = &rq->server->options;
     const struct http_field fields[] = {
         {"Allow", allow},
-        {"Access-Control-Allow-Methods", o->cors_origin == NULL ? NULL : o->cors_methods},
-        {"Access-Control-Allow-Headers", o->cors_origin == NULL ? NULL : o->cors_headers},
-        {"Access-Control-Max-Age", o->cors_origin == NULL ? NULL : "86400"},
+        {"Access-Control-Allow-Methods", o->cors_origins == NULL ? NULL : o->cors_methods},
+        {"Access-Control-Allow-Headers", o->cors_origins == NULL ? NULL : o->cors_headers},
+        {"Access-Control-Max-Age", o->cors_origins == NULL ? NULL : "86400"},
         {NULL, NULL},
     };
 

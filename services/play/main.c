@@ -96,7 +96,7 @@ static int serve(struct service *v, const sigset_t *ends, struct err *e)
         .ctx = &v->play,
         .threads = (unsigned)s->http_threads,
         .trusted_proxies = s->trusted_proxies,
-        .cors_origin = "*",
+        .cors_origins = "*",
         .cors_methods = "GET, HEAD, OPTIONS",
         .cors_headers = "Range, If-Range, If-None-Match, X-Request-ID",
         .cors_expose = "Content-Length, Content-Range, ETag, X-Request-ID",

@@ -98,7 +98,7 @@ END_TEST
 START_TEST(answers_cors)
 {
     http_fixture_start((struct http_server_options){
-        .cors_origin = "*", .cors_methods = "GET, POST", .cors_headers = "Content-Type", .cors_expose = "Location"});
+        .cors_origins = "*", .cors_methods = "GET, POST", .cors_headers = "Content-Type", .cors_expose = "Location"});
     struct answer answer = ask(
         "OPTIONS /refuse HTTP/1.1\r\nOrigin: http://a\r\nAccess-Control-Request-Method: POST\r\n" END);
 
