@@ -323,18 +323,6 @@ def test_a_silent_client_is_cut_off_and_its_bytes_kept(weir_dir):
     assert weir_dir.source(video_id(url)) == data
 
 
-def test_a_crawling_client_is_cut_off(weir_dir):
-    """A byte now and then is not idle, but too slow."""
-    api = weir_dir.start_api(UPLOAD_MIN_RATE="1MiB", UPLOAD_IDLE_TIMEOUT_MS=60000)
-    assert api.running
-    tus = client_of(api)
-    url = tus.create(MIB)
-    with tus.open_patch(url, 0, MIB) as line:
-        line.send(b"x" * 1000)
-        assert wait_for(lambda: tus.offset(url), 10, "the bytes") == 1000
-        assert line.is_silent(0.1), "a minute is given"
-
-
 # --- pages of other origins ---
 
 def test_14_only_origins_that_are_named(weir_dir):
