@@ -18,8 +18,25 @@ def client_of(api, **kwargs):
     return Client(api.url + ENDPOINT, **kwargs)
 
 
+class Background(threading.Thread):
+    """What it failed with is raised by join()."""
+
+    error = None
+
+    def run(self):
+        try:
+            super().run()
+        except BaseException as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def join(self, timeout=None):
+        super().join(timeout)
+        if self.error:
+            raise self.error
+
+
 def in_background(function, *args):
-    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread = Background(target=function, args=args, daemon=True)
     thread.start()
     return thread
 
