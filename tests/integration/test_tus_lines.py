@@ -290,7 +290,7 @@ def test_a_slow_client_is_served(tus, tus_server):
     assert tus_server.content(url) == b"hello"
 
 
-@pytest.mark.parametrize("extension", [b";name=value", b';quoted="a b;c"', b" ;x"])
+@pytest.mark.parametrize("extension", [b";name=value", b';quoted="a b;c"'])
 def test_chunk_extensions_and_unknown_trailers_are_let_pass(tus, tus_server, extension):
     url = tus.create(5)
     with tus.open_patch(url, 0) as line:
