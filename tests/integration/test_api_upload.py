@@ -36,8 +36,7 @@ def test_a_form_may_come_in_chunks(weir):
     body, content_type = multipart([("title", "Chunks"), ("video", "a.mp4", data)])
     pieces = (body[at:at + 100_000] for at in range(0, len(body), 100_000))
 
-    answer = api.request("POST", "/api/v1/upload", body=pieces,
-                         headers={"Content-Type": content_type, "Transfer-Encoding": "chunked"})
+    answer = api.request("POST", "/api/v1/upload", body=pieces, headers={"Content-Type": content_type})
 
     assert answer.status == 201, answer
     assert weir.source(answer.json()["id"]) == data
