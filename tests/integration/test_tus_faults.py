@@ -220,7 +220,7 @@ def test_38_a_wrong_checksum_then_a_lost_redis(weir, size):
 
 def test_40_a_hundred_half_full_parts(weir):
     """All memory is held by parts that can't go on unless somebody else's does; every one ends."""
-    api = weir.start_api(UPLOAD_MEMORY="32MiB", HTTP_THREADS=256)
+    api = weir.start_api(UPLOAD_MEMORY="32MiB", UPLOADS_PER_CLIENT=1000)
     tus = client_of(api, timeout=120)
     size = 1_500_000
     data = os.urandom(size)
@@ -238,6 +238,32 @@ def test_40_a_hundred_half_full_parts(weir):
         line.close()
     assert all(weir.source(video_id(url)) == data for url in urls)
     assert int(weir.redis.call("ZCARD", "{weir}:open")) == 100
+
+
+def test_a_fast_client_does_not_starve_a_slow_one(weir_dir):
+    """With memory for four parts, and four that would take all of it."""
+    tus = client_of(weir_dir.start_api(UPLOAD_MEMORY="32MiB"))
+    ended, data, slow = threading.Event(), os.urandom(9 * MIB), os.urandom(60_000)
+
+    def hurry():
+        while not ended.is_set():
+            assert tus.patch(tus.create(len(data)), 0, data).status == 204
+
+    threads = [in_background(hurry) for _ in range(4)]
+    try:
+        url = tus.create(len(slow))
+        with tus.open_patch(url, 0, len(slow)) as line:
+            for start in range(0, len(slow), 1000):
+                line.send(slow[start:start + 1000])
+                time.sleep(0.03)
+            before = time.monotonic()
+            assert line.answer().status == 204
+            assert time.monotonic() - before < 3
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert weir_dir.source(video_id(url)) == slow
 
 
 # --- Redis ---

@@ -301,6 +301,16 @@ def test_limits_of_a_client_are_503(weir_dir, setting):
     assert tus.patch(tus.location(created[-1]), 0, b"abc").status == 204, "what there is can go on"
 
 
+@pytest.mark.parametrize("trusted", [None, "127.0.0.1"])
+def test_the_client_behind_a_proxy(weir_dir, trusted):
+    """Only who is trusted may say for whom it asks."""
+    tus = client_of(weir_dir.start_api(UPLOADS_PER_CLIENT=2, TRUSTED_PROXIES=trusted))
+    answers = [tus.post(3, {"X-Forwarded-For": f"203.0.113.{n}"}).status for n in range(4)]
+    assert answers == ([201] * 4 if trusted else [201, 201, 503, 503])
+    answers = [tus.post(3, {"X-Forwarded-For": "198.51.100.1"}).status for _ in range(3)]
+    assert answers == ([201, 201, 503] if trusted else [503] * 3)
+
+
 def test_metadata_is_counted_not_trusted(tus):
     """As many keys as fit in a header, and values that are no text."""
     many = ",".join(f"k{n}" for n in range(1000))

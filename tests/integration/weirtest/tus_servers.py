@@ -33,7 +33,7 @@ class WeirServer:
         self.redis = RedisServer(self.folder / "redis")
         self.weir = Weir(self.folder, store, self.redis)
         self.settings = {"UPLOAD_MAX_SIZE": "1GiB", "UPLOAD_MEMORY": "64MiB", "CREATIONS_PER_MINUTE": 100000,
-                         "UPLOADS_PER_CLIENT": 10000} | settings
+                         "UPLOADS_PER_CLIENT": 100000, "QUEUE_MAX": 100000} | settings
 
     def start(self):
         self.redis.start()
