@@ -31,7 +31,7 @@ export class Card {
     this.#part('.retry').addEventListener('click', retry);
     this.#part('.delete').addEventListener('click', remove);
     this.#part('a').addEventListener('click', ({ currentTarget }) => opened(currentTarget));
-    this.#part('img').addEventListener('load', ({ currentTarget }) => (currentTarget.hidden = false));
+    this.#part('img').addEventListener('load', ({ currentTarget }) => currentTarget.classList.add('there'));
     this.#part('img').addEventListener('error', () => this.#posterMissing());
   }
 
@@ -45,7 +45,7 @@ export class Card {
     const image = this.#part('img');
     const { src } = image;
 
-    image.hidden = true;
+    image.classList.remove('there');
     if (this.#tries < POSTER_MS.length) setTimeout(() => (image.src = src), POSTER_MS[this.#tries]);
     this.#tries += 1;
   }

@@ -10,7 +10,7 @@ export function size(bytes) {
     n /= 1000;
     unit += 1;
   }
-  return `${n.toFixed(unit > 0 && n < 9.95 ? 1 : 0)} ${UNITS[unit]}`;
+  return `${n.toFixed(unit > 0 && n < 9.95 ? 1 : 0)}\u00a0${UNITS[unit]}`;
 }
 
 // Coarse on purpose: what changes all the time can't be read.
@@ -30,12 +30,9 @@ export function length(seconds) {
   return parts.map((part, at) => (at === 0 ? String(part) : String(part).padStart(2, '0'))).join(':');
 }
 
-const clock = new Intl.DateTimeFormat('en-GB', {
-  day: 'numeric',
-  month: 'short',
-  year: 'numeric',
-  hour: '2-digit',
-  minute: '2-digit',
-});
+const thisYear = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' };
 
-export const time = (date) => clock.format(date);
+export function time(date) {
+  const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' };
+  return new Intl.DateTimeFormat('en-GB', { ...thisYear, ...year }).format(date);
+}

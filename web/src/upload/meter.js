@@ -1,18 +1,22 @@
 // How fast something grows, over the last few seconds.
 
-const WINDOW_MS = 6000;
+const WARM_UP_MS = 1000; // the first megabytes only fill buffers on this side
+const WINDOW_MS = 8000;
 const LEAST_MS = 1000; // before that it is a guess
 
 export class Meter {
+  #began = 0;
   #seen = []; // [when, how much], oldest first
 
   reset() {
+    this.#began = performance.now();
     this.#seen = [];
   }
 
   add(amount) {
     const now = performance.now();
 
+    if (now - this.#began < WARM_UP_MS) return;
     this.#seen.push([now, amount]);
     while (this.#seen.length > 2 && this.#seen[1][0] < now - WINDOW_MS) this.#seen.shift();
   }
