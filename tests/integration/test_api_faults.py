@@ -239,7 +239,7 @@ def test_sigterm_does_not_wait_for_ever(weir_dir):
         wait_for(lambda: weir_dir.videos("?state=uploading"), 10, "the upload")
         before = time.monotonic()
         assert api.stop() == 0
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 10
 
 
 def test_sigterm_ends_though_the_store_hangs(weir_minio):
@@ -249,7 +249,7 @@ def test_sigterm_ends_though_the_store_hangs(weir_minio):
     wait_for(lambda: api.get("/readyz").status == 503, 40, "not to be ready")
     before = time.monotonic()
     assert api.stop() == 0
-    assert time.monotonic() - before < 4
+    assert time.monotonic() - before < 10
 
 
 # --- memory ---
