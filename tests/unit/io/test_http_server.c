@@ -205,13 +205,23 @@ START_TEST(refuses_with_a_problem)
 }
 END_TEST
 
-START_TEST(refuses_chunks_that_it_cannot_read)
-{
-    http_fixture_start((struct http_server_options){0});
-    struct answer answer = ask("POST /upload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" END "1\r\n\0\r\n0\r\n\r\n");
+static const char *const with_bodies[] = {
+    "POST /upload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" END "1\r\nx\r\n0\r\n\r\n" GET("/hello"),
+    "POST /upload HTTP/1.1\r\nContent-Length: 1\r\n" END "x" GET("/hello"),
+    "GET /hello HTTP/1.1\r\nContent-Length: 1\r\n" END "x" GET("/hello"),
+};
 
-    ck_assert_int_eq(answer.status, 411);
-    ck_assert_ptr_nonnull(strstr(answer.body, "Content-Length"));
+START_TEST(refuses_bodies_that_it_cannot_read)
+{
+    struct answer answer;
+
+    http_fixture_start((struct http_server_options){0});
+    int fd = connect_to_server();
+    send_text(fd, with_bodies[_i]);
+    read_answer(fd, false, &answer);
+    ck_assert_int_eq(answer.status, 413);
+    ck_assert(is_closed(fd));
+    close(fd);
 }
 END_TEST
 
@@ -327,10 +337,11 @@ static TCase *make_case(enum http_backend backend)
     tcase_add_test(tcase, shows_health_and_metrics);
     tcase_add_loop_test(tcase, refuses_with_a_problem, 0, (int)ARRAY_SIZE(refusals));
     if (backend == HTTP_CIVETWEB)
-        tcase_add_test(tcase, refuses_chunks_that_it_cannot_read);
+        tcase_add_loop_test(tcase, refuses_bodies_that_it_cannot_read, 0, (int)ARRAY_SIZE(with_bodies));
+    else
+        tcase_add_test(tcase, serves_pipelined_requests_in_order);
     tcase_add_test(tcase, bounds_headers);
     tcase_add_test(tcase, reports_a_second_answer_and_sends_one);
-    tcase_add_test(tcase, serves_pipelined_requests_in_order);
     tcase_add_test(tcase, obeys_connection_close);
     tcase_add_test(tcase, speaks_to_http_1_0);
     return tcase;
