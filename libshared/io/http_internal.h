@@ -13,8 +13,8 @@
 
 /* What the files of the HTTP server share: http_server.c (routes, limits, requests), http_cors.c, http_body.c and
  * http_answer.c (bytes in and out), http_socket.c (descriptors), and below them one of two back ends: http_civetweb.c, the
- * only one that knows civetweb, with http_guard.c (waiting and lingering connections); or http_poll.c (the loop) with
- * http_pool.c (threads). */
+ * only one that knows civetweb, with http_guard.c (waiting and lingering connections); or http_poll.c with http_loop.c and
+ * http_pool.c, see http_poll.h. */
 
 #define HTTP_ANSWER_SIZE (8 * 1024) /* an answer's header block */
 #define HTTP_STALL_MS 30000         /* a client that takes nothing of an answer for so long is gone */

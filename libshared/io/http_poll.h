@@ -5,9 +5,9 @@
 
 #include <sys/queue.h>
 
-/* The back end HTTP_POLL: one thread, the loop (http_poll.c), owns the listening socket and every connection that waits;
- * one with a complete head is given to a thread of the pool (http_pool.c), which answers it and gives it back. A connection
- * has one owner at a time, so nothing of it is locked. */
+/* The back end HTTP_POLL: one thread, the loop (http_loop.c), owns the listening socket and every connection that waits; one
+ * with a complete head is given to a thread of the pool (http_pool.c), which answers it and gives it back. A connection has
+ * one owner at a time, so nothing of it is locked. http_poll.c starts them and reads bodies. */
 
 /* Which list of the loop a connection is on. */
 enum http_wait {
@@ -36,18 +36,24 @@ struct http_connection {
 
 TAILQ_HEAD(http_connections, http_connection);
 
-/* --- http_poll.c --- */
+/* --- http_loop.c --- */
+struct http_loop;
+/* Owns the listening socket from here on, also when it fails. */
+int http_loop_new(struct http_server *s, int listen_fd, unsigned max_connections, struct http_loop **ret, struct err *e)
+    __attribute__((warn_unused_result));
+/* Waits for the threads of the pool to end, closes everything. NULL is fine. */
+void http_loop_free(struct http_loop *l);
+void http_loop_wake(struct http_loop *l); /* looks whether the server stops; from any thread */
 /* Gives a connection back, to be kept or closed as its verdict says. From any thread. */
-void http_poll_return(struct http_server *s, struct http_connection *c);
+void http_loop_return(struct http_loop *l, struct http_connection *c);
 
 /* --- http_pool.c --- */
 struct http_pool;
-int http_pool_new(struct http_server *s, struct http_pool **ret, struct err *e) __attribute__((warn_unused_result));
-/* Waits for the threads to end, gives back what they had not begun; frees. NULL is fine. */
+int http_pool_new(struct http_server *s, struct http_loop *l, struct http_pool **ret, struct err *e)
+    __attribute__((warn_unused_result));
+/* Gives back, to be closed, what no thread has begun with; waits for the threads to end; frees. NULL is fine. */
 void http_pool_free(struct http_pool *p);
 /* A request waits on this connection: its head is complete or refused. */
 void http_pool_submit(struct http_pool *p, struct http_connection *c);
-/* Gives back everything that no thread has begun with, to be closed. */
-void http_pool_cancel(struct http_pool *p);
 
 #endif

@@ -15,6 +15,7 @@
 
 struct http_pool {
     struct http_server *server;
+    struct http_loop *loop;
     pthread_mutex_t lock;
     pthread_cond_t news;
     struct http_connections queue;
@@ -101,7 +102,7 @@ static void serve(struct http_pool *p, struct http_worker *w, struct http_connec
         serve_request(w, c);
     while (goes_on(p, w, c));
     hide(w);
-    http_poll_return(p->server, c);
+    http_loop_return(p->loop, c);
 }
 
 /* --- Threads --- */
@@ -182,25 +183,9 @@ void http_pool_submit(struct http_pool *p, struct http_connection *c)
     pthread_mutex_unlock(&p->lock);
 }
 
-void http_pool_cancel(struct http_pool *p)
-{
-    struct http_connections queue = TAILQ_HEAD_INITIALIZER(queue);
-    struct http_connection *c;
-
-    pthread_mutex_lock(&p->lock);
-    TAILQ_CONCAT(&queue, &p->queue, link);
-    p->queued = 0;
-    pthread_mutex_unlock(&p->lock);
-    while ((c = TAILQ_FIRST(&queue)) != NULL) {
-        TAILQ_REMOVE(&queue, c, link);
-        c->verdict = VERDICT_CLOSE;
-        http_poll_return(p->server, c);
-    }
-}
-
 /* --- Start and stop --- */
 
-int http_pool_new(struct http_server *s, struct http_pool **ret, struct err *e)
+int http_pool_new(struct http_server *s, struct http_loop *l, struct http_pool **ret, struct err *e)
 {
     struct http_pool *p = mem_zalloc(sizeof *p);
     pthread_condattr_t attributes;
@@ -208,6 +193,7 @@ int http_pool_new(struct http_server *s, struct http_pool **ret, struct err *e)
     if (p == NULL)
         return err_set(e, ERR_TEMPORARY, "no memory for an HTTP server");
     p->server = s;
+    p->loop = l;
     TAILQ_INIT(&p->queue);
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_init(&attributes);
@@ -225,12 +211,25 @@ int http_pool_new(struct http_server *s, struct http_pool **ret, struct err *e)
     return 0;
 }
 
+static void give_back_all(struct http_pool *p)
+{
+    struct http_connection *c;
+
+    while ((c = TAILQ_FIRST(&p->queue)) != NULL) {
+        TAILQ_REMOVE(&p->queue, c, link);
+        c->verdict = VERDICT_CLOSE;
+        http_loop_return(p->loop, c);
+    }
+    p->queued = 0;
+}
+
 void http_pool_free(struct http_pool *p)
 {
     if (p == NULL)
         return;
     pthread_mutex_lock(&p->lock);
     p->ending = true;
+    give_back_all(p);
     pthread_cond_broadcast(&p->news);
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->server->options.threads; i++)

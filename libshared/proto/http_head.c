@@ -126,6 +126,11 @@ struct cursor {
     char *at, *end;
 };
 
+static struct cursor cursor_of(char *text, size_t len)
+{
+    return (struct cursor){.at = text, .end = text + len};
+}
+
 static bool take(struct cursor *c, const char *text, size_t len)
 {
     if ((size_t)(c->end - c->at) < len || memcmp(c->at, text, len) != 0)
@@ -250,7 +255,7 @@ static bool refuse(struct http_refusal *ret, const struct http_refusal *refusal)
 bool http_head_split(char *text, size_t len, struct http_line *ret, struct http_header *ret_headers, size_t *ret_count,
                      struct http_refusal *ret_refusal)
 {
-    struct cursor cursor = {.at = text, .end = text + len};
+    struct cursor cursor = cursor_of(text, len);
     struct http_line line = {0};
     struct reading reading;
     http_parser parser;
@@ -279,7 +284,7 @@ bool http_trailer_split(char *text, size_t len, struct http_header *ret_headers,
 {
     static const char *const forbidden[] = {"Content-Length", "Transfer-Encoding", "Host", "Trailer"};
     static const char line[] = "GET / HTTP/1.1\r\n"; /* http-parser knows fields only below a request line */
-    struct cursor cursor = {.at = text, .end = text + len};
+    struct cursor cursor = cursor_of(text, len);
     struct reading reading;
     struct http_head head = {.version = "1.1", .headers = ret_headers};
     http_parser parser;

@@ -17,6 +17,7 @@
 struct http_seen http_seen;
 struct http_server *http_server;
 enum http_backend http_fixture_backend;
+uint16_t http_fixture_port;
 
 static int on_hello(struct http_request *rq, void *ctx, struct err *e)
 {
@@ -210,7 +211,8 @@ void http_fixture_start(struct http_server_options options)
     if (options.trusted_proxies == NULL)
         options.trusted_proxies = "";
     ck_assert_msg(http_server_start(&options, &http_server, &e) == 0, "%s", e.text);
-    ck_assert_uint_ne(http_server_port(http_server), 0);
+    http_fixture_port = http_server_port(http_server);
+    ck_assert_uint_ne(http_fixture_port, 0);
 }
 
 static void setup(void)
@@ -262,7 +264,7 @@ void http_wait_for_result(void)
 
 int connect_to_server(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_server_port(http_server))};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_fixture_port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -23,6 +23,7 @@
 extern const struct http_route http_fixture_routes[];
 extern enum http_backend http_fixture_backend;
 extern struct http_server *http_server; /* NULL when it does not run */
+extern uint16_t http_fixture_port;      /* to which the client connects */
 
 /* What handlers saw. */
 extern struct http_seen {

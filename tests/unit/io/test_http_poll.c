@@ -4,11 +4,13 @@
 #include "io/http_fixture.h"
 #include "suite.h"
 
-#include <stdio.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* What only HTTP_POLL can do: chunked bodies, trailers, wake-ups, connections without a thread. */
@@ -155,6 +157,39 @@ START_TEST(asks_for_chunks_only_when_it_wants_them)
 }
 END_TEST
 
+/* What stands between the bytes of a body is none of them. */
+START_TEST(ends_chunks_that_never_get_anywhere)
+{
+    struct answer answer;
+
+    http_fixture_start((struct http_server_options){.idle_timeout_ms = 300});
+    int fd = connect_to_server();
+    send_text(fd, CHUNKED("/upload") "5;");
+    for (int i = 0; i < 100 && http_seen.last_result == 0; i++) {
+        send_text(fd, "x");
+        clock_sleep_ms(20);
+    }
+    ck_assert_int_eq(http_seen.last_result, -ERR_TIMEOUT);
+    read_answer(fd, false, &answer);
+    ck_assert_int_eq(answer.status, 408);
+    close(fd);
+}
+END_TEST
+
+START_TEST(is_cut_off_in_the_middle_of_a_chunk)
+{
+    start();
+    int fd = connect_to_server();
+    send_text(fd, CHUNKED("/collect") "5\r\nhel");
+    while (http_seen.last_read < 3)
+        clock_sleep_ms(1);
+    http_server_stop(http_server, 50);
+    http_server = NULL;
+    ck_assert_int_eq(http_seen.last_result, -ERR_DISCONNECTED);
+    close(fd);
+}
+END_TEST
+
 /* --- Wake-ups --- */
 
 START_TEST(wakes_a_blocked_read)
@@ -185,15 +220,13 @@ END_TEST
 
 static size_t count_threads(void)
 {
-    char line[128];
+    DIR *tasks = opendir("/proc/self/task");
     size_t n = 0;
-    FILE *status = fopen("/proc/self/status", "re");
 
-    ck_assert_ptr_nonnull(status);
-    while (fgets(line, sizeof line, status) != NULL)
-        if (sscanf(line, "Threads: %zu", &n) == 1)
-            break;
-    fclose(status);
+    ck_assert_ptr_nonnull(tasks);
+    for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks))
+        n += *entry->d_name != '.';
+    closedir(tasks);
     return n;
 }
 
@@ -208,8 +241,8 @@ START_TEST(needs_no_thread_for_idle_connections)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    size_t others = count_threads();
     http_fixture_start((struct http_server_options){.threads = 256});
+    size_t threads = count_threads();
     for (int i = 0; i < IDLE; i++) {
         fds[i] = connect_to_server();
         ck_assert_int_ge(fds[i], 0);
@@ -219,7 +252,7 @@ START_TEST(needs_no_thread_for_idle_connections)
         read_answer(fds[i], false, &answer);
         ck_assert_int_eq(answer.status, 200);
     }
-    for (uint64_t start_ms = clock_mono_ms(); count_threads() > others + 2;) { /* the loop, one of the pool */
+    for (uint64_t start_ms = clock_mono_ms(); count_threads() > threads;) {
         ck_assert_uint_lt(clock_mono_ms() - start_ms, HTTP_LIMIT_MS);
         clock_sleep_ms(20);
     }
@@ -233,6 +266,114 @@ START_TEST(needs_no_thread_for_idle_connections)
 }
 END_TEST
 
+/* --- Slow heads --- */
+
+#define CROWD 12
+
+/* 408, or nothing, of connections that have each been served once. */
+static size_t count_refused(const char *trusted_proxies)
+{
+    struct answer answer;
+    int fds[CROWD];
+    size_t refused = 0;
+
+    http_fixture_start((struct http_server_options){.trusted_proxies = trusted_proxies});
+    for (size_t i = 0; i < CROWD; i++) {
+        fds[i] = connect_to_server();
+        send_text(fds[i], GET("/hello") "GET /hel");
+        read_answer(fds[i], false, &answer);
+        ck_assert_int_eq(answer.status, 200);
+    }
+    clock_sleep_ms(1800); /* a second and a tick, and some */
+    for (size_t i = 0; i < CROWD; i++) {
+        char byte;
+        refused += recv(fds[i], &byte, 1, MSG_DONTWAIT) == 1;
+        close(fds[i]);
+    }
+    http_server_stop(http_server, 0);
+    http_server = NULL;
+    return refused;
+}
+
+START_TEST(thins_out_the_slow_heads_of_a_peer)
+{
+    ck_assert_uint_eq(count_refused(""), CROWD - 8);
+    ck_assert_uint_eq(count_refused("127.0.0.1"), 0);
+}
+END_TEST
+
+/* --- More connections than there may be --- */
+
+/* Opens connections and asks on each, the last one too; the exit status tells. Runs in a process with descriptors of its
+ * own, which waits for the port. */
+static pid_t fork_client(int ports, int count)
+{
+    struct answer answer;
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid != 0)
+        return pid;
+    if (read(ports, &http_fixture_port, sizeof http_fixture_port) != sizeof http_fixture_port)
+        _exit(2);
+    for (int i = 0; i < count; i++) {
+        int fd = connect_to_server(); /* and stays open */
+        send_text(fd, GET("/hello"));
+        read_answer(fd, false, &answer);
+        if (answer.status != 200)
+            _exit(3);
+    }
+    _exit(0);
+}
+
+static void expect_success(pid_t pid, int ports)
+{
+    int status;
+
+    ck_assert_int_eq(write(ports, &http_fixture_port, sizeof http_fixture_port), sizeof http_fixture_port);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+
+static size_t count_descriptors(void)
+{
+    size_t n = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+START_TEST(makes_room_for_new_connections)
+{
+    struct rlimit limit = {.rlim_cur = 64, .rlim_max = 64};
+    int ports[2];
+
+    ck_assert_int_eq(pipe2(ports, O_CLOEXEC), 0);
+    pid_t pid = fork_client(ports[0], 200);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    start();
+    expect_success(pid, ports[1]);
+    ck_assert_uint_lt(count_descriptors(), 64);
+}
+END_TEST
+
+START_TEST(survives_without_descriptors)
+{
+    struct rlimit limit = {.rlim_cur = 64, .rlim_max = 64};
+    int ports[2], fd, last = -1;
+
+    ck_assert_int_eq(pipe2(ports, O_CLOEXEC), 0);
+    pid_t pid = fork_client(ports[0], 50);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    start();
+    while ((fd = dup(0)) >= 0)
+        last = fd;
+    close(last); /* one is left for all connections */
+    expect_success(pid, ports[1]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("http_poll");
@@ -243,8 +384,13 @@ int main(void)
     tcase_add_test(tcase, reads_big_chunks);
     tcase_add_test(tcase, serves_pipelined_chunked_requests);
     tcase_add_test(tcase, asks_for_chunks_only_when_it_wants_them);
+    tcase_add_test(tcase, ends_chunks_that_never_get_anywhere);
+    tcase_add_test(tcase, is_cut_off_in_the_middle_of_a_chunk);
     tcase_add_test(tcase, wakes_a_blocked_read);
     tcase_add_test(tcase, needs_no_thread_for_idle_connections);
+    tcase_add_test(tcase, thins_out_the_slow_heads_of_a_peer);
+    tcase_add_test(tcase, makes_room_for_new_connections);
+    tcase_add_test(tcase, survives_without_descriptors);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
