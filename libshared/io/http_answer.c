@@ -58,14 +58,15 @@ static const char *date_text(struct http_request *rq)
     return w->date_text;
 }
 
-/* Reading an unread body to the end would keep a thread that others need when threads are scarce. */
+/* Reading an unread body to the end would keep a thread that others need when threads are scarce. How much there is of a
+ * chunked one nobody knows: it goes when all of it has come. */
 static bool is_worth_draining(struct http_request *rq)
 {
     const struct http_server *s = rq->server;
     bool is_coming = !rq->message.framing.expects_continue || rq->continue_sent;
 
     if (is_coming && rq->body_left == HTTP_BODY_CHUNKED)
-        return http_drain_arrived(rq);
+        return rq->answer == ANSWER_DONE && http_drain_arrived(rq); /* else it may still be read */
     return is_coming && rq->body_left <= HTTP_DRAIN_MAX && s->connections <= s->max_connections;
 }
 

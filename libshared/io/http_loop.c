@@ -32,7 +32,7 @@ struct http_loop {
     int epoll_fd, listen_fd, wake_fd;
     bool listening;            /* the listening socket is looked at */
     uint64_t accept_again_ms;  /* 0: no pause */
-    uint64_t crowds_ms;        /* when crowded peers were looked for */
+    uint64_t ticked_ms;        /* when what need not be looked at so often was */
     unsigned count, max_count; /* connections, with those that the pool has */
     _Atomic bool ending;
 
@@ -262,7 +262,6 @@ static void thin_out_crowds(struct http_loop *l, uint64_t now_ms)
     struct http_connection *c;
     size_t n = 0, of_peer = 0;
 
-    l->crowds_ms = now_ms;
     TAILQ_FOREACH(c, &l->waiting[WAIT_HEAD], link)
     {
         if (now_ms - c->since_ms < HEAD_GRACE_MS)
@@ -397,7 +396,7 @@ static int time_left(const struct http_loop *l, uint64_t now_ms)
         if (l->waits[wait] > 0)
             due_ms = sooner(due_ms, TAILQ_FIRST(&l->waiting[wait])->since_ms + limit_of(l, wait));
     if (l->waits[WAIT_HEAD] > MAX_HEADS_OF_PEER || l->waits[WAIT_LINGER] > 0)
-        due_ms = sooner(due_ms, now_ms + TICK_MS);
+        due_ms = sooner(due_ms, l->ticked_ms + TICK_MS);
     if (l->accept_again_ms > 0)
         due_ms = sooner(due_ms, l->accept_again_ms);
     if (due_ms == UINT64_MAX)
@@ -409,9 +408,12 @@ static void look_after(struct http_loop *l, uint64_t now_ms)
 {
     for (enum http_wait wait = WAIT_FIRST; wait <= WAIT_HEAD; wait++)
         expire(l, wait, l->server->stopping ? 0 : limit_of(l, wait), now_ms);
-    expire_lingering(l, now_ms);
-    if (l->waits[WAIT_HEAD] > MAX_HEADS_OF_PEER && now_ms - l->crowds_ms >= TICK_MS)
-        thin_out_crowds(l, now_ms);
+    if (now_ms - l->ticked_ms >= TICK_MS) {
+        l->ticked_ms = now_ms;
+        expire_lingering(l, now_ms);
+        if (l->waits[WAIT_HEAD] > MAX_HEADS_OF_PEER)
+            thin_out_crowds(l, now_ms);
+    }
     if (l->server->stopping)
         stop_listening(l);
     if (now_ms >= l->accept_again_ms) {
