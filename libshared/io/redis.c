@@ -146,13 +146,13 @@ static int command(struct redis *r, uint64_t block_ms, const struct redis_words 
 int redis_command(struct redis *r, size_t argc, const char *const *argv, const size_t *lens, struct redis_reply **ret,
                   struct err *e)
 {
-    return command(r, 0, &(struct redis_words){argc, argv, lens}, ret, NULL, e);
+    return command(r, 0, &(struct redis_words){.count = argc, .word = argv, .lens = lens}, ret, NULL, e);
 }
 
 int redis_command_blocking(struct redis *r, uint64_t block_ms, size_t argc, const char *const *argv,
                            struct redis_reply **ret, struct err *e)
 {
-    return command(r, block_ms, &(struct redis_words){argc, argv, NULL}, ret, NULL, e);
+    return command(r, block_ms, &(struct redis_words){.count = argc, .word = argv}, ret, NULL, e);
 }
 
 int redis_do(struct redis *r, struct redis_reply **ret, struct err *e, ...)
@@ -218,34 +218,53 @@ static int find_sha(struct redis *r, const struct redis_script *script, char ret
     return 0;
 }
 
-int redis_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key, size_t args,
-                 const char *const *arg, struct redis_reply **ret, struct err *e)
+/* EVALSHA or EVAL, what names the script, the number of keys, the keys; of a joint one also the number of arguments; the
+ * arguments. */
+static int call_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
+                       bool joint, size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
 {
-    const char *words[REDIS_MAX_WORDS];
-    struct num_text key_count = num_u64(keys);
+    const char *word[REDIS_MAX_WORDS] = {"EVALSHA"};
+    struct num_text key_count = num_u64(keys), arg_count = num_u64(args);
+    size_t head = 3 + keys + (joint ? 1 : 0);
     char sha[SHA_SIZE];
     bool noscript = false;
     int result;
 
-    if (keys > REDIS_MAX_WORDS || args > REDIS_MAX_WORDS || 3 + keys + args > REDIS_MAX_WORDS)
-        return err_set(e, ERR_BUG, "redis: script %s with %zu keys and %zu arguments", script->name, keys, args);
+    if (keys > REDIS_MAX_WORDS || args > REDIS_MAX_WORDS || head + args > REDIS_MAX_WORDS)
+        return err_set(e, ERR_BUG, "%zu keys and %zu arguments", keys, args);
     if ((result = find_sha(r, script, sha, e)) != 0)
         return result;
-    words[0] = "EVALSHA";
-    words[1] = sha;
-    words[2] = key_count.s;
+    word[1] = sha;
+    word[2] = key_count.s;
     for (size_t i = 0; i < keys; i++)
-        words[3 + i] = key[i];
+        word[3 + i] = key[i];
+    if (joint)
+        word[head - 1] = arg_count.s;
     for (size_t i = 0; i < args; i++)
-        words[3 + keys + i] = arg[i];
+        word[head + i] = arg[i];
 
-    const struct redis_words all = {.count = 3 + keys + args, .word = words};
+    const struct redis_words all = {.count = head + args, .word = word, .head = joint ? head : 0};
     result = command(r, 0, &all, ret, &noscript, e);
-    if (noscript) { /* restarted, or SCRIPT FLUSH: EVAL runs it and makes it known again */
-        words[0] = "EVAL";
-        words[1] = script->source;
-        result = command(r, 0, &all, ret, NULL, e);
-    }
+    if (!noscript)
+        return result;
+    word[0] = "EVAL"; /* restarted, or SCRIPT FLUSH: this runs it and makes it known again */
+    word[1] = script->source;
+    return command(r, 0, &all, ret, NULL, e);
+}
+
+int redis_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key, size_t args,
+                 const char *const *arg, struct redis_reply **ret, struct err *e)
+{
+    int result = call_script(r, script, keys, key, false, args, arg, ret, e);
+
+    return result != 0 && e != NULL ? err_wrap(e, "%s", script->name) : result;
+}
+
+int redis_script_joint(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
+                       size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
+{
+    int result = call_script(r, script, keys, key, true, args, arg, ret, e);
+
     return result != 0 && e != NULL ? err_wrap(e, "%s", script->name) : result;
 }
 

@@ -67,6 +67,12 @@ struct redis_script {
 };
 int redis_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key, size_t args,
                  const char *const *arg, struct redis_reply **ret, struct err *e) __attribute__((warn_unused_result));
+/* The same for a script that answers many calls at once: those that threads make at the same time, with the same keys and
+ * as many arguments, go as one. The script gets the number of arguments of a call, then those of each; it must answer with
+ * an array of the answers, in which the failure of a call is an error that harms no other. */
+int redis_script_joint(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
+                       size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* Repeats a call that failed as temporary until `deadline_ms` (clock_mono_ms) is for callers; this one answers PING. */
 int redis_ping(struct redis *r, struct err *e) __attribute__((warn_unused_result));

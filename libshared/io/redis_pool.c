@@ -1,5 +1,6 @@
 #include "redis_pool.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -12,12 +13,14 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#define MAX_BATCH 64 /* commands sent in one go */
-#define MAX_YIELDS 16
+#define MAX_BATCH 64         /* commands sent in one go */
+#define MAX_JOINT_WORDS 1024 /* of those that go as one */
+#define PATIENCE 8           /* a part of the last round trip */
 
 /* A thread's command, on its stack while it waits for the answer. */
 struct call {
     const struct redis_words *words;
+    size_t joined;     /* how many go as one with it, itself included; those behind the first of them have 0 */
     redisReply *reply; /* NULL: result and e say why */
     int result;
     struct err *e;
@@ -38,6 +41,7 @@ struct redis_pool {
     pthread_mutex_t lock;       /* of all below */
     struct call *first, *last;  /* what waits for the shared connection */
     size_t waiting, last_batch; /* calls */
+    uint64_t last_us;           /* how long the last batch took */
     bool led;
     redisContext **idle; /* for blocking commands; a stack: the one used last is the likeliest to be alive */
     size_t idle_count, max_idle;
@@ -220,15 +224,115 @@ static bool still_open(const redisContext *c)
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
+static void fail_one(struct call *call, const struct err *e)
+{
+    call->result = -(int)e->kind;
+    if (call->e != NULL)
+        *call->e = *e;
+}
+
+/* --- Commands that go as one --- */
+
+static bool joins(const struct redis_words *a, const struct redis_words *b)
+{
+    if (a->head == 0 || a->head != b->head)
+        return false;
+    for (size_t i = 0; i < a->head; i++)
+        if (strcmp(a->word[i], b->word[i]) != 0)
+            return false;
+    return true;
+}
+
+/* Moves those that go as one with the first of these calls right behind it, in their order. */
+static struct call *join_to(struct call *first)
+{
+    struct call *last = first;
+    size_t words = first->words->count;
+
+    first->joined = 1;
+    for (struct call *before = first; before->next != NULL;) {
+        struct call *call = before->next;
+        size_t more = call->words->count - call->words->head;
+        if (!joins(first->words, call->words) || words + more > MAX_JOINT_WORDS) {
+            before = call;
+            continue;
+        }
+        before->next = call->next;
+        call->next = last->next;
+        last->next = call;
+        if (before == last)
+            before = call;
+        last = call;
+        words += more;
+        first->joined++;
+        call->joined = 0;
+    }
+    return last;
+}
+
+static void join_all(struct call *batch)
+{
+    for (struct call *call = batch; call != NULL; call = call->next)
+        call = join_to(call);
+}
+
+/* The first call that does not go as one with this one. */
+static struct call *behind_joined(struct call *call)
+{
+    for (size_t i = call->joined; i > 0; i--)
+        call = call->next;
+    return call;
+}
+
+static void append_joined(redisContext *c, const struct call *first)
+{
+    const struct call *call = first;
+    const char *word[MAX_JOINT_WORDS];
+    size_t count = first->words->head;
+
+    memcpy(word, first->words->word, count * sizeof *word);
+    for (size_t i = 0; i < first->joined; i++, call = call->next) {
+        size_t more = call->words->count - call->words->head;
+        memcpy(word + count, call->words->word + call->words->head, more * sizeof *word);
+        count += more;
+    }
+    redisAppendCommandArgv(c, (int)count, word, NULL);
+}
+
+/* NULL without memory, as hiredis has it. */
+static redisReply *error_reply(redisContext *c, const char *text)
+{
+    const redisReadTask task = {.type = REDIS_REPLY_ERROR};
+    char copy[512]; /* hiredis wants it writable */
+
+    str_copy(copy, sizeof copy, text);
+    return c->reader->fn->createString(&task, copy, strlen(copy));
+}
+
+/* Gives each of the calls its part of the answer; all get the same error when that is what came. */
+static void share_out(redisContext *c, struct call *first, redisReply *reply)
+{
+    bool array = reply->type == REDIS_REPLY_ARRAY && reply->elements == first->joined;
+    const char *text = reply->type == REDIS_REPLY_ERROR ? reply->str : "ERR not an answer for each call";
+    struct call *call = first;
+    struct err no_memory;
+
+    for (size_t i = 0; i < first->joined; i++, call = call->next) {
+        call->reply = array ? reply->element[i] : error_reply(c, text);
+        if (array)
+            reply->element[i] = NULL;
+        if (call->reply == NULL && err_set(&no_memory, ERR_TEMPORARY, "redis: no memory") != 0)
+            fail_one(call, &no_memory);
+    }
+    freeReplyObject(reply);
+}
+
 /* --- The shared connection --- */
 
 static void fail_all(struct call *call, const struct err *e)
 {
-    for (; call != NULL; call = call->next) {
-        call->result = -(int)e->kind;
-        if (call->e != NULL)
-            *call->e = *e;
-    }
+    for (; call != NULL; call = call->next)
+        fail_one(call, e);
 }
 
 /* All commands in one go, then their answers in the same order. False, with *failure: Redis can't be reached, or hangs. */
@@ -244,16 +348,24 @@ static bool exchange(const struct redis_pool *p, redisContext **connection, stru
         fail_all(batch, failure);
         return false;
     }
-    for (const struct call *call = batch; call != NULL; call = call->next)
-        append(*connection, call->words);
-    for (struct call *call = batch; call != NULL; call = call->next) {
-        call->reply = read_reply(p, *connection, call->words->word[0], &away, failure);
-        if (call->reply == NULL) {
+    join_all(batch);
+    for (struct call *call = batch; call != NULL; call = behind_joined(call))
+        if (call->words->head != 0)
+            append_joined(*connection, call);
+        else
+            append(*connection, call->words);
+    for (struct call *call = batch; call != NULL; call = behind_joined(call)) {
+        redisReply *reply = read_reply(p, *connection, call->words->word[0], &away, failure);
+        if (reply == NULL) {
             fail_all(call, failure);
             closes = true;
             break;
         }
-        closes |= closes_connection(call->reply);
+        closes |= closes_connection(reply);
+        if (call->words->head != 0)
+            share_out(*connection, call, reply);
+        else
+            call->reply = reply;
     }
     if (closes) {
         redisFree(*connection);
@@ -284,7 +396,9 @@ static bool wait_for_turn(struct redis_pool *p, struct call *call)
  * every batch with a read, a write and an fsync. A lonely caller never waits here. */
 static void gather(struct redis_pool *p)
 {
-    for (unsigned i = 0; i < MAX_YIELDS && p->waiting < p->last_batch; i++) {
+    uint64_t until_us = p->waiting < p->last_batch ? clock_mono_us() + p->last_us / PATIENCE : 0;
+
+    while (p->waiting < p->last_batch && clock_mono_us() < until_us) {
         pthread_mutex_unlock(&p->lock);
         sched_yield();
         pthread_mutex_lock(&p->lock);
@@ -344,8 +458,10 @@ int redis_pool_call(struct redis_pool *p, const struct redis_words *words, redis
         gather(p);
         struct call *batch = take_batch(p);
         pthread_mutex_unlock(&p->lock);
+        uint64_t start_us = clock_mono_us();
         bool reached = exchange(p, &p->shared, batch, &failure);
         pthread_mutex_lock(&p->lock);
+        p->last_us = clock_mono_us() - start_us;
         hand_over(p, reached ? NULL : &failure);
         answer(batch->next);
     }

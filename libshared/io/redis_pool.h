@@ -23,6 +23,10 @@ struct redis_words {
     size_t count; /* 1 … REDIS_MAX_WORDS */
     const char *const *word;
     const size_t *lens; /* NULL: the words are NUL-terminated */
+
+    /* Not 0: commands that wait at the same time and begin with the same `head` words go as one, which has these once and
+     * then the rest of each; also when it is only one. Its answer must be an array of theirs. NUL-terminated words only. */
+    size_t head;
 };
 
 /* The answer, which may be an error reply; it belongs to the caller. Fails only when there is none. */

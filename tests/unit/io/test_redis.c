@@ -476,6 +476,93 @@ START_TEST(a_script_that_fails_names_itself)
 }
 END_TEST
 
+/* --- Calls that go as one --- */
+
+static int64_t redis_runs(void)
+{
+    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
+    uint64_t runs = 0;
+
+    ok(redis_do(r, &reply, &e, "GET", "runs", NULL));
+    ck_assert(str_to_u64(redis_reply_string(reply), &runs));
+    return (int64_t)runs;
+}
+
+/* Answers each of its calls with twice its argument, or fails; counts how often it runs. */
+static const struct redis_script twice = {
+    "twice", "redis.call('INCR', KEYS[1])\n"
+             "local answers = {}\n"
+             "for i = 2, #ARGV, tonumber(ARGV[1]) do\n"
+             "    answers[#answers + 1] = ARGV[i] == '13' and redis.error_reply('ERR unlucky') or ARGV[i] * 2\n"
+             "end\n"
+             "return answers\n"};
+
+static int run_twice(const char *number, int64_t *ret, struct err *local)
+{
+    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
+    int result = redis_script_joint(r, &twice, 1, (const char *const[]){"runs"}, 1, (const char *const[]){number},
+                                    &reply, local);
+
+    if (result == 0)
+        *ret = redis_reply_integer(reply);
+    return result;
+}
+
+static void *double_many(void *unused)
+{
+    (void)unused;
+    for (uint64_t i = 0; i < 200; i++) {
+        struct err local;
+        int64_t answer = -1;
+        int result = run_twice(num_u64(i).s, &answer, &local);
+        if (i == 13 ? result != -ERR_BUG || strstr(local.text, "unlucky") == NULL
+                    : result != 0 || answer != 2 * (int64_t)i)
+            mixed_up++;
+    }
+    return NULL;
+}
+
+START_TEST(calls_of_threads_go_as_one_and_each_gets_its_answer)
+{
+    pthread_t threads[8];
+
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, i % 4 == 3 ? echo_many : double_many, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_uint_eq(mixed_up, 0);
+    ck_assert_int_lt(redis_runs(), 6 * 200);
+}
+END_TEST
+
+START_TEST(a_joint_script_is_loaded_again_too)
+{
+    int64_t answer;
+
+    ok(run_twice("1", &answer, &e));
+    ok(redis_do(r, NULL, &e, "SCRIPT", "FLUSH", NULL));
+    ok(run_twice("2", &answer, &e));
+    ck_assert_int_eq(answer, 4);
+}
+END_TEST
+
+START_TEST(an_answer_that_is_not_one_for_each_call_is_a_bug)
+{
+    static const char *const sources[] = {"return {}", "return {1, 2}", "return 1",
+                                          "return redis.error_reply('ERR x')"};
+    struct redis_reply *reply = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+        const struct redis_script wrong = {"wrong", sources[i]};
+        fails(ERR_BUG, redis_script_joint(r, &wrong, 0, NULL, 1, (const char *const[]){"a"}, &reply, &e));
+        ck_assert_ptr_nonnull(strstr(e.text, "wrong"));
+    }
+    ok(redis_do(r, NULL, &e, "CONFIG", "SET", "maxmemory", "1", NULL));
+    int64_t answer;
+    fails(ERR_TEMPORARY, run_twice("1", &answer, &e));
+}
+END_TEST
+
 START_TEST(a_full_redis_is_temporary)
 {
     ok(redis_do(r, NULL, &e, "CONFIG", "SET", "maxmemory", "1", NULL));
@@ -574,6 +661,9 @@ int main(void)
     tcase_add_loop_test(plain, nonsense_from_the_server_is_temporary, 0, (int)ARRAY_SIZE(babble));
     tcase_add_test(plain, scripts_are_loaded_again_when_the_server_forgot_them);
     tcase_add_test(plain, a_script_that_fails_names_itself);
+    tcase_add_test(plain, calls_of_threads_go_as_one_and_each_gets_its_answer);
+    tcase_add_test(plain, a_joint_script_is_loaded_again_too);
+    tcase_add_test(plain, an_answer_that_is_not_one_for_each_call_is_a_bug);
     tcase_add_test(plain, a_full_redis_is_temporary);
     tcase_add_loop_test(plain, a_redis_that_may_lose_or_evict_is_noticed, 0, (int)ARRAY_SIZE(durabilities));
     tcase_add_test(plain, without_config_what_info_tells_must_do);
