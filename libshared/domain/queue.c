@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_CLASSES 16
 #define TOKEN_SIZE (21 + ID_NONCE_SIZE)    /* "<fence>:<nonce>" */
 #define MAX_GENERATION (UINT64_C(1) << 53) /* a number in Lua is exact below */
 
@@ -51,12 +50,16 @@ int queue_new(struct redis *redis, const struct queue_options *options, struct q
     if (q == NULL)
         return err_set(e, ERR_TEMPORARY, "queue: no memory");
     *q = (struct queue){.redis = redis, .options = *options};
+    queue_bell_init(&q->bell);
     *ret = q;
     return 0;
 }
 
 void queue_free(struct queue *q)
 {
+    if (q == NULL)
+        return;
+    queue_bell_release(&q->bell);
     mem_free(q);
 }
 
@@ -78,26 +81,48 @@ static const struct {
     {"CONFLICT", ERR_CONFLICT, "its state does not allow that"},
 };
 
-int queue_call(struct queue *q, const struct redis_script *script, const char *about, size_t args,
-               const char *const *arg, struct redis_reply **ret, struct err *e)
+/* 0 when the script's answer says so. */
+static int judge(const struct redis_script *script, const char *about, const struct redis_reply *reply, struct err *e)
 {
-    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
-    int result = redis_script(q->redis, script, 1, (const char *const[]){QUEUE_PREFIX}, args, arg, &reply, e);
-
-    if (result != 0)
-        return result;
     const char *verdict = redis_reply_string(redis_reply_at(reply, 0));
-    if (verdict != NULL && strcmp(verdict, "OK") == 0) {
-        if (ret != NULL) {
-            *ret = reply;
-            reply = NULL;
-        }
+
+    if (verdict != NULL && strcmp(verdict, "OK") == 0)
         return 0;
-    }
     for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
         if (verdict != NULL && strcmp(verdict, verdicts[i].verdict) == 0)
             return err_set(e, verdicts[i].kind, "%s %s: %s", script->name, about, verdicts[i].text);
     return err_set(e, ERR_BUG, "%s %s: unexpected answer", script->name, about);
+}
+
+/* As redis_script has it. */
+typedef int call_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
+                        size_t args, const char *const *arg, struct redis_reply **ret, struct err *e);
+
+static int call_judged(call_script *call, struct queue *q, const struct redis_script *script, const char *about,
+                       size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
+{
+    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
+    int result = call(q->redis, script, 1, (const char *const[]){QUEUE_PREFIX}, args, arg, &reply, e);
+
+    if (result == 0)
+        result = judge(script, about, reply, e);
+    if (result == 0 && ret != NULL) {
+        *ret = reply;
+        reply = NULL;
+    }
+    return result;
+}
+
+int queue_call(struct queue *q, const struct redis_script *script, const char *about, size_t args,
+               const char *const *arg, struct redis_reply **ret, struct err *e)
+{
+    return call_judged(redis_script, q, script, about, args, arg, ret, e);
+}
+
+int queue_call_joint(struct queue *q, const struct redis_script *script, const char *about, size_t args,
+                     const char *const *arg, struct redis_reply **ret, struct err *e)
+{
+    return call_judged(redis_script_joint, q, script, about, args, arg, ret, e);
 }
 
 uint64_t queue_number(const struct redis_reply *reply)
@@ -172,9 +197,14 @@ int queue_enqueue(struct queue *q, const struct queue_job_spec *spec, bool *ret_
         return result;
     if (!class_valid(job_class) || spec->priority > 2)
         return err_set(e, ERR_INVALID, "job class \"%.40s\", priority %u: not allowed", job_class, spec->priority);
-    result = QUEUE_CALL(q, enqueue, spec->video_id, &reply, e, spec->video_id, num_u64(spec->generation).s, job_class,
-                        num_u64(spec->priority).s, num_u64(spec->created_ms).s, num_u64(spec->size_bytes).s,
-                        or_empty(spec->record_json));
+    const char *const arg[] = {spec->video_id,
+                               num_u64(spec->generation).s,
+                               job_class,
+                               num_u64(spec->priority).s,
+                               num_u64(spec->created_ms).s,
+                               num_u64(spec->size_bytes).s,
+                               or_empty(spec->record_json)};
+    result = queue_call_joint(q, &queue_script_enqueue, spec->video_id, ARRAY_SIZE(arg), arg, &reply, e);
     if (result == 0 && ret_existed != NULL)
         *ret_existed = queue_number(redis_reply_at(reply, 1)) != 0;
     return result;
@@ -198,15 +228,15 @@ static bool token_parse(const char *job_id, const char *text, struct queue_token
            str_copy(ret->nonce, sizeof ret->nonce, colon + 1);
 }
 
-/* As claim.lua hands over. */
-static int job_parse(const struct redis_reply *reply, uint64_t lease_ms, struct queue_job *ret, struct err *e)
+/* As claim.lua hands over; tells others of the jobs that are left. */
+static int job_parse(struct queue *q, const struct redis_reply *reply, struct queue_job *ret, struct err *e)
 {
     bool failed = false;
     struct queue_job job = {
         .attempts = queue_number(redis_reply_at(reply, 3)),
         .stalls = queue_number(redis_reply_at(reply, 4)),
         .size_bytes = queue_number(redis_reply_at(reply, 5)),
-        .lease_ms = lease_ms,
+        .lease_ms = q->options.lease_ms,
         .cancelled = queue_number(redis_reply_at(reply, 6)) != 0,
         .exhausted = queue_number(redis_reply_at(reply, 7)) != 0,
     };
@@ -220,7 +250,40 @@ static int job_parse(const struct redis_reply *reply, uint64_t lease_ms, struct 
         queue_job_release(&job);
         return err_set(e, ERR_TEMPORARY, "claim %s: no memory", job.token.job_id);
     }
+    queue_bell_wake(&q->bell, queue_number(redis_reply_at(reply, 10)));
     *ret = job;
+    return 0;
+}
+
+/* What a claim says: who claims, for how long, up to where, which classes. */
+#define CLAIM_WORDS (5 + QUEUE_MAX_CLASSES)
+struct claim_words {
+    struct num_text lease, attempts, stalls;
+    size_t count;
+    const char *word[CLAIM_WORDS];
+};
+
+static int claim_words(const struct queue *q, const char *worker, const char *nonce, const char *const *classes,
+                       struct claim_words *ret, struct err *e)
+{
+    size_t count = 0;
+
+    if (nonce[0] == '\0' || strlen(nonce) >= ID_NONCE_SIZE || strchr(nonce, ':') != NULL)
+        return err_set(e, ERR_BUG, "claim: a nonce has 1 to %d characters", ID_NONCE_SIZE - 1);
+    ret->lease = num_u64(q->options.lease_ms);
+    ret->attempts = num_u64(q->options.attempts);
+    ret->stalls = num_u64(q->options.max_stalls);
+    ret->word[count++] = worker;
+    ret->word[count++] = nonce;
+    ret->word[count++] = ret->lease.s;
+    ret->word[count++] = ret->attempts.s;
+    ret->word[count++] = ret->stalls.s;
+    for (const char *const *c = classes != NULL ? classes : default_classes; *c != NULL; c++) {
+        if (count == CLAIM_WORDS || !class_valid(*c))
+            return err_set(e, ERR_INVALID, "job class \"%.40s\": malformed or too many", *c);
+        ret->word[count++] = *c;
+    }
+    ret->count = count;
     return 0;
 }
 
@@ -228,20 +291,12 @@ int queue_claim(struct queue *q, const char *worker, const char *nonce, const ch
                 struct queue_job *ret, struct err *e)
 {
     REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
-    struct num_text lease = num_u64(q->options.lease_ms), attempts = num_u64(q->options.attempts);
-    struct num_text stalls = num_u64(q->options.max_stalls);
-    const char *args[5 + MAX_CLASSES] = {worker, nonce, lease.s, attempts.s, stalls.s};
-    size_t count = 5;
+    struct claim_words words;
+    int result = claim_words(q, worker, nonce, classes, &words, e);
 
-    if (nonce[0] == '\0' || strlen(nonce) >= ID_NONCE_SIZE || strchr(nonce, ':') != NULL)
-        return err_set(e, ERR_BUG, "claim: a nonce has 1 to %d characters", ID_NONCE_SIZE - 1);
-    for (const char *const *c = classes != NULL ? classes : default_classes; *c != NULL; c++) {
-        if (count == ARRAY_SIZE(args) || !class_valid(*c))
-            return err_set(e, ERR_INVALID, "job class \"%.40s\": malformed or too many", *c);
-        args[count++] = *c;
-    }
-    int result = queue_call(q, &queue_script_claim, nonce, count, args, &reply, e);
-    return result != 0 ? result : job_parse(reply, q->options.lease_ms, ret, e);
+    if (result == 0)
+        result = queue_call_joint(q, &queue_script_claim, nonce, words.count, words.word, &reply, e);
+    return result != 0 ? result : job_parse(q, reply, ret, e);
 }
 
 struct token_text {
@@ -277,16 +332,45 @@ static int check_terminal(const char *about, enum video_state state, struct err 
     return 0;
 }
 
-int queue_ack(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
-              const char *error, struct err *e)
+#define ACK_WORDS 6
+
+static int ack(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
+               const char *error, const struct claim_words *next, struct redis_reply **ret, struct err *e)
 {
     struct token_text text = token_text(t);
+    const char *word[ACK_WORDS + CLAIM_WORDS] = {
+        t->video_id, text.generation, text.token, video_state_name(state), or_empty(outcome_json), or_empty(error)};
     int result = check_terminal(t->job_id, state, e);
 
     if (result != 0)
         return result;
-    return QUEUE_CALL(q, ack, t->job_id, NULL, e, t->video_id, text.generation, text.token, video_state_name(state),
-                      or_empty(outcome_json), or_empty(error));
+    for (size_t i = 0; i < next->count; i++)
+        word[ACK_WORDS + i] = next->word[i];
+    return queue_call_joint(q, &queue_script_ack, t->job_id, ACK_WORDS + next->count, word, ret, e);
+}
+
+int queue_ack(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
+              const char *error, struct err *e)
+{
+    return ack(q, t, state, outcome_json, error, &(const struct claim_words){.count = 0}, NULL, e);
+}
+
+int queue_ack_next(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
+                   const char *error, struct queue_next *next, struct err *e)
+{
+    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
+    struct claim_words words;
+    int result = claim_words(q, next->worker, next->nonce, next->classes, &words, e);
+
+    if (result == 0)
+        result = ack(q, t, state, outcome_json, error, &words, &reply, e);
+    if (result != 0)
+        return result;
+    bool got = redis_reply_length(reply) > 1;
+    if (got && (result = job_parse(q, reply, &next->job, e)) != 0)
+        return result;
+    next->got = got;
+    return 0;
 }
 
 int queue_fail(struct queue *q, const struct queue_token *t, const char *error, struct err *e)
@@ -323,22 +407,14 @@ int queue_scan(struct queue *q, struct queue_scan *ret, struct err *e)
 
 int queue_wait(struct queue *q, const char *const *classes, uint64_t wait_ms, struct err *e)
 {
-    char bells[MAX_CLASSES][64], seconds[32];
-    const char *words[2 + MAX_CLASSES] = {"BZPOPMIN"};
     size_t count = 0;
 
-    if (wait_ms == 0) /* to BZPOPMIN that would mean for ever */
-        return 0;
-    for (const char *const *c = classes != NULL ? classes : default_classes; *c != NULL; c++) {
-        if (count == MAX_CLASSES || !class_valid(*c))
-            return err_set(e, ERR_INVALID, "job class \"%.40s\": malformed or too many", *c);
-        str_format(bells[count], sizeof bells[count], QUEUE_PREFIX "bell:%s", *c);
-        words[count + 1] = bells[count];
-        count++;
-    }
-    str_format(seconds, sizeof seconds, "%" PRIu64 ".%03u", wait_ms / 1000, (unsigned)(wait_ms % 1000));
-    words[count + 1] = seconds;
-    return redis_command_blocking(q->redis, wait_ms, count + 2, words, NULL, e);
+    if (classes == NULL)
+        classes = default_classes;
+    for (; classes[count] != NULL; count++)
+        if (count == QUEUE_MAX_CLASSES || !class_valid(classes[count]))
+            return err_set(e, ERR_INVALID, "job class \"%.40s\": malformed or too many", classes[count]);
+    return wait_ms == 0 ? 0 : queue_bell_wait(&q->bell, q->redis, classes, wait_ms, e);
 }
 
 int queue_cancel(struct queue *q, const char *video_id, uint64_t generation, const char *outcome_json,

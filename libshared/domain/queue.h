@@ -143,6 +143,17 @@ int queue_heartbeat(struct queue *q, const struct queue_token *t, const char *pr
 int queue_ack(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
               const char *error, struct err *e) __attribute__((warn_unused_result));
 
+/* queue_ack and then queue_claim in one step, which costs one round trip: the next job for whoever ends this one. When it
+ * fails nothing was claimed, or it is repeated with the same nonce. */
+struct queue_next {
+    const char *worker, *nonce;
+    const char *const *classes; /* as for queue_claim */
+    bool got;
+    struct queue_job job; /* when `got` */
+};
+int queue_ack_next(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
+                   const char *error, struct queue_next *next, struct err *e) __attribute__((warn_unused_result));
+
 /* Gives the job up after a temporary failure: delayed with exponential back-off and full jitter. */
 int queue_fail(struct queue *q, const struct queue_token *t, const char *error, struct err *e)
     __attribute__((warn_unused_result));
@@ -157,7 +168,8 @@ struct queue_scan {
 };
 int queue_scan(struct queue *q, struct queue_scan *ret, struct err *e) __attribute__((warn_unused_result));
 
-/* Waits up to wait_ms for the bell of a class (BZPOPMIN); 0 also when nothing rang: claim anyway. */
+/* Waits up to wait_ms for the bell of a class (BZPOPMIN); 0 also when nothing rang: claim anyway. Threads that wait for
+ * the same classes (the same pointer) share one connection. */
 int queue_wait(struct queue *q, const char *const *classes, uint64_t wait_ms, struct err *e)
     __attribute__((warn_unused_result));
 

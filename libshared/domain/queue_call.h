@@ -2,12 +2,14 @@
 #define WEIR_QUEUE_CALL_H
 
 #include "queue.h"
+#include "queue_bell.h"
 
 /* Shared by the sources of the queue: the object, its scripts, and how one is called. */
 
 struct queue {
     struct redis *redis;
     struct queue_options options;
+    struct queue_bell bell;
 };
 
 /* Made from queue/<name>.lua at build. */
@@ -19,11 +21,16 @@ extern const struct redis_script queue_script_ack, queue_script_admit, queue_scr
     queue_script_video_list, queue_script_video_put;
 
 #define QUEUE_PREFIX "{weir}:" /* of every key */
+#define QUEUE_MAX_CLASSES 16   /* of one claim */
 
 /* Calls a script with the words of `arg`. Its verdict becomes the result; on OK *ret (may be NULL) is the whole answer,
  * whose element 0 is the verdict. `about` names the video or job for errors. */
 int queue_call(struct queue *q, const struct redis_script *script, const char *about, size_t args,
                const char *const *arg, struct redis_reply **ret, struct err *e) __attribute__((warn_unused_result));
+/* The same for scripts that answer many calls at once. */
+int queue_call_joint(struct queue *q, const struct redis_script *script, const char *about, size_t args,
+                     const char *const *arg, struct redis_reply **ret, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* queue_call with the arguments counted. */
 #define QUEUE_CALL(q, script, about, ret, e, ...)                                                                      \

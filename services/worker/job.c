@@ -61,17 +61,35 @@ static bool video_deleted(struct job *job)
     return deleted;
 }
 
+/* `next` (may be NULL): the slot's next job comes with the end of this one. */
+static int end_in_queue(struct job *job, const struct outcome *o, struct queue_next *next, struct err *e)
+{
+    const char *error = o->error[0] == '\0' ? NULL : o->error;
+    struct queue *queue = job->worker->queue;
+
+    return next == NULL ? queue_ack(queue, &job->claim.token, o->state, o->text, error, e)
+                        : queue_ack_next(queue, &job->claim.token, o->state, o->text, error, next, e);
+}
+
 /* Brings the queue in line with the outcome that stands. A failure does no harm: whoever claims the job next sees it. */
 static void acknowledge(struct job *job, const struct outcome *o)
 {
     struct patience patience = {.max_ms = job->worker->settings->orphan_max_ms};
+    char nonce[ID_NONCE_SIZE];
+    struct queue_next next = {.worker = job->worker->name, .nonce = nonce};
+    bool goes_on = !atomic_load(job->stopping) &&
+                   !job->got_next; /* once: what was asked is asked until a reply comes */
     struct err e;
     int r;
 
+    id_nonce(nonce);
     do
-        r = queue_ack(job->worker->queue, &job->claim.token, o->state, o->text, o->error[0] == '\0' ? NULL : o->error,
-                      &e);
+        r = end_in_queue(job, o, goes_on ? &next : NULL, &e);
     while (control_retry(&job->control, &patience, r));
+    if (next.got) {
+        job->next = next.job;
+        job->got_next = true;
+    }
     job->result = r == -ERR_STALE ? "stale" : video_state_name(o->state);
     if (r == -ERR_NOT_FOUND && video_deleted(job))
         remove_output(job);
@@ -404,9 +422,10 @@ static void end_failed(struct job *job, const struct err *why)
 
 /* --- Life --- */
 
-int job_open(struct job *job, const struct worker *worker, struct queue_job *claim, struct err *e)
+int job_open(struct job *job, const struct worker *worker, struct queue_job *claim, const atomic_bool *stopping,
+             struct err *e)
 {
-    *job = (struct job){.worker = worker, .claim = *claim};
+    *job = (struct job){.worker = worker, .claim = *claim, .stopping = stopping};
     job->ids = (struct log_ids){.video = job->claim.token.video_id, .job = job->claim.token.job_id};
     layout_version(claim->token.generation, claim->token.fence, claim->token.nonce, job->version);
     int r = control_init(&job->control, e);

@@ -109,15 +109,16 @@ static void release(struct slots *s, const struct queue_token *token)
         log_info(&ids, "handed back");
 }
 
-static void run(struct slot *slot, struct queue_job *claimed)
+/* True when the end of this job has brought the next one, which is in *claimed then. */
+static bool run(struct slot *slot, struct queue_job *claimed)
 {
     struct slots *s = slot->slots;
     struct job job;
     struct err e;
 
-    if (job_open(&job, s->worker, claimed, &e) != 0) {
+    if (job_open(&job, s->worker, claimed, &s->stopping, &e) != 0) {
         log_error(NULL, "job not started, its lease will end", "error", e.text);
-        return;
+        return false;
     }
     metric_add(&active, NULL, 1);
     if (take_in(slot, &job))
@@ -131,6 +132,9 @@ static void run(struct slot *slot, struct queue_job *claimed)
     pthread_mutex_unlock(&s->lock);
     job_close(&job);
     metric_add(&active, NULL, -1);
+    if (job.got_next)
+        *claimed = job.next;
+    return job.got_next;
 }
 
 static void *slot_main(void *ctx)
@@ -142,7 +146,8 @@ static void *slot_main(void *ctx)
 
     while (!atomic_load(&s->stopping)) {
         if (claim(s, &claimed))
-            run(slot, &claimed);
+            while (run(slot, &claimed))
+                ;
         else if (queue_wait(s->worker->queue, NULL, LOOK_MS, &e) != 0)
             pause_ms(s, RETRY_MS);
     }

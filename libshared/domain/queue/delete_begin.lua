@@ -10,7 +10,6 @@ if v then
     end
     call('ZREM', K .. 'videos:' .. v.state, video)
 end
-call('ZREM', K .. 'admitted', video)
-call('ZREM', K .. 'finishing', video)
+unreserve(video)
 call('SET', K .. 'deleted:' .. video, 1, 'PX', tombstone_ms)
 return {'OK'}

@@ -11,7 +11,6 @@ if v then
     call('ZREM', K .. 'videos:' .. v.state, video)
 end
 call('DEL', K .. 'video:' .. video, K .. 'upload:' .. video, K .. 'writer:' .. video)
-call('ZREM', K .. 'admitted', video)
-call('ZREM', K .. 'finishing', video)
+unreserve(video)
 call('SET', K .. 'deleted:' .. video, 1, 'PX', tombstone_ms)
 return {'OK'}

@@ -14,7 +14,7 @@ if v.cancel then
     return {'OK'}
 end
 local delay = random / 2 ^ 32 * math.min(max, base * 2 ^ math.max(v.attempts - 1, 0))
-job_take_off(v)
+job_take_back(v)
 call('ZADD', K .. 'delayed', from_now(delay), v.job)
 call('HSET', K .. 'job:' .. v.job, 'error', error_text, 'backoff_max_ms', max)
 video_set(v, 'delayed')

@@ -19,8 +19,10 @@ if v then
 end
 v = video_renew(v, id, generation, created_ms)
 if state == 'waiting' then
-    job_create(v, 'default', '1', 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
-        'record', record, 'outcome', outcome)
+    unreserve(id)
+    v.fields = {'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes, 'record', record,
+        'outcome', outcome}
+    jobs_create({v}, 'default', '1')
 else
     video_set(v, state, 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
         'record', record, 'outcome', outcome, 'error', error_text)

@@ -10,8 +10,7 @@ if v and v.state ~= 'uploading' then
     return {'CONFLICT'}
 end
 
-call('ZREM', K .. 'admitted', id)
-call('ZREM', K .. 'finishing', id)
+unreserve(id)
 if v then
     call('ZREM', K .. 'videos', id)
     call('ZREM', K .. 'videos:uploading', id)

@@ -47,6 +47,40 @@ START_TEST(a_job_goes_from_enqueue_to_ack)
 }
 END_TEST
 
+START_TEST(an_ack_can_bring_the_next_job)
+{
+    static const char *const both[] = {"2160p", "default", NULL};
+    struct queue_next next = {.worker = "worker-1", .nonce = "second", .classes = both};
+    struct queue_job_spec big = spec(3, 1);
+    struct queue_token t = active(1);
+
+    enqueue(2);
+    big.job_class = "2160p";
+    ok(queue_enqueue(test_queue, &big, NULL, &e));
+    ok(queue_ack_next(test_queue, &t, VIDEO_FAILED, "{}", "broken", &next, &e));
+    ck_assert_int_eq(state_of(1), VIDEO_FAILED);
+    ck_assert(next.got);
+    ck_assert_str_eq(next.job.token.video_id, video(3));
+    ck_assert_str_eq(next.job.token.nonce, "second");
+    ck_assert_uint_gt(next.job.token.fence, t.fence);
+    ck_assert_uint_eq(next.job.attempts, 1);
+    ck_assert_str_eq(next.job.record, RECORD);
+    queue_job_release(&next.job);
+    t = next.job.token;
+
+    next = (struct queue_next){.worker = "worker-1", .nonce = "third"};
+    ok(queue_ack_next(test_queue, &t, VIDEO_COMPLETED, OUTCOME, NULL, &next, &e));
+    ck_assert_str_eq(next.job.token.video_id, video(2));
+    queue_job_release(&next.job);
+    t = next.job.token;
+    next = (struct queue_next){.worker = "worker-1", .nonce = "fourth"};
+    ok(queue_ack_next(test_queue, &t, VIDEO_CANCELLED, "{}", NULL, &next, &e));
+    ck_assert(!next.got);
+    ck_assert_int_eq(state_of(2), VIDEO_CANCELLED);
+    ck_assert_uint_eq(counts().open, 0);
+}
+END_TEST
+
 START_TEST(enqueueing_again_finds_the_job_in_every_state)
 {
     struct queue_job_spec s = spec(1, 1);
@@ -103,6 +137,28 @@ START_TEST(a_worker_takes_only_its_classes_in_their_order)
     ok(queue_release(test_queue, &job.token, &e));
     claim(1);
     expect_nothing_to_claim();
+}
+END_TEST
+
+/* Of an attempt that was given up nothing is left to be seen in the next one. */
+START_TEST(progress_ends_with_the_attempt)
+{
+    struct queue_token t = active(1);
+
+    for (unsigned round = 0; round < 3; round++) {
+        ok(queue_heartbeat(test_queue, &t, "{\"percent\":41.2}", NULL, &e));
+        if (round == 0)
+            ok(queue_release(test_queue, &t, &e));
+        else if (round == 1)
+            ok(queue_fail(test_queue, &t, "x", &e));
+        redis_run("ZADD", round == 1 ? "{weir}:delayed" : "{weir}:lease", "XX", "1", t.job_id);
+        scan();
+        struct queue_video v = view(1);
+        ck_assert_int_eq(v.state, VIDEO_WAITING);
+        ck_assert_ptr_null(v.progress);
+        queue_video_release(&v);
+        t = claim(1);
+    }
 }
 END_TEST
 
@@ -435,9 +491,11 @@ int main(void)
     tcase_add_unchecked_fixture(jobs, queue_server_up, queue_server_down);
     tcase_add_checked_fixture(jobs, queue_up, queue_down);
     tcase_add_test(jobs, a_job_goes_from_enqueue_to_ack);
+    tcase_add_test(jobs, an_ack_can_bring_the_next_job);
     tcase_add_test(jobs, enqueueing_again_finds_the_job_in_every_state);
     tcase_add_test(jobs, claims_are_first_in_first_out_within_a_priority);
     tcase_add_test(jobs, a_worker_takes_only_its_classes_in_their_order);
+    tcase_add_test(jobs, progress_ends_with_the_attempt);
     tcase_add_test(jobs, a_failed_attempt_waits_and_comes_back_with_its_error);
     tcase_add_test(jobs, backoff_grows_to_its_cap_with_full_jitter);
     tcase_add_test(jobs, a_released_job_is_next_and_costs_no_attempt);

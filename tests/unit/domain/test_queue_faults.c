@@ -119,6 +119,43 @@ START_TEST(an_ack_whose_reply_was_lost_counts_once)
 }
 END_TEST
 
+START_TEST(an_ack_with_the_next_job_whose_reply_was_lost_gives_the_same_job)
+{
+    struct queue_next first = {.worker = "w", .nonce = "next"}, again = first;
+    struct queue_token t = active(1);
+
+    enqueue(2);
+    enqueue(3);
+    ok(queue_ack_next(test_queue, &t, VIDEO_COMPLETED, OUTCOME, NULL, &first, &e));
+    ok(queue_ack_next(test_queue, &t, VIDEO_COMPLETED, OUTCOME, NULL, &again, &e));
+    ck_assert(first.got && again.got);
+    ck_assert_str_eq(again.job.token.job_id, first.job.token.job_id);
+    ck_assert_uint_eq(again.job.token.fence, first.job.token.fence);
+    ck_assert_uint_eq(again.job.attempts, 1);
+    queue_job_release(&first.job);
+    queue_job_release(&again.job);
+    ck_assert_uint_eq(counts().active, 1);
+    ck_assert_uint_eq(counts().waiting, 1);
+    ck_assert_uint_eq(counts().by_state[VIDEO_COMPLETED], 1);
+}
+END_TEST
+
+/* The first reply said that there was none; when it is lost, there may be one by now. */
+START_TEST(an_ack_repeated_later_may_bring_a_job_after_all)
+{
+    struct queue_next next = {.worker = "w", .nonce = "next"};
+    struct queue_token t = active(1);
+
+    ok(queue_ack_next(test_queue, &t, VIDEO_COMPLETED, OUTCOME, NULL, &next, &e));
+    ck_assert(!next.got);
+    enqueue(2);
+    ok(queue_ack_next(test_queue, &t, VIDEO_COMPLETED, OUTCOME, NULL, &next, &e));
+    ck_assert(next.got);
+    ck_assert_str_eq(next.job.token.video_id, video(2));
+    queue_job_release(&next.job);
+}
+END_TEST
+
 START_TEST(giving_up_twice_counts_once)
 {
     struct queue_token t = active(1);
@@ -383,6 +420,73 @@ static void *enqueue_later(void *unused)
     return NULL;
 }
 
+static void *wait_then_claim(void *unused)
+{
+    char nonce[ID_NONCE_SIZE];
+    struct queue_job job;
+    struct err e;
+    int result;
+
+    (void)unused;
+    id_nonce(nonce);
+    do { /* somebody else may have been faster */
+        ok(queue_wait(test_queue, NULL, 5000, &e));
+        result = queue_claim(test_queue, "w", nonce, NULL, &job, &e);
+    } while (result == -ERR_NOT_FOUND);
+    ck_assert_int_eq(result, 0);
+    queue_job_release(&job);
+    return NULL;
+}
+
+static int64_t blocked_clients(void)
+{
+    const char *line = strstr(redis_text("INFO", "clients", NULL), "blocked_clients:");
+    uint64_t n = 0;
+
+    ck_assert(str_to_u64_n(line + 16, strcspn(line + 16, "\r\n"), &n));
+    return (int64_t)n;
+}
+
+/* One listens for all; who hears the bell wakes the others, as many as there is work. */
+START_TEST(the_threads_of_a_worker_listen_with_one_connection)
+{
+    pthread_t threads[4];
+    uint64_t start = clock_mono_ms();
+
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, wait_then_claim, NULL), 0);
+    while (blocked_clients() == 0)
+        ck_assert_uint_lt(clock_mono_ms() - start, 4000);
+    clock_sleep_ms(50); /* the others, if they did so, would listen by now */
+    ck_assert_int_eq(blocked_clients(), 1);
+    for (unsigned n = 1; n <= ARRAY_SIZE(threads); n++)
+        enqueue(n);
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_uint_lt(clock_mono_ms() - start, 4000);
+    ck_assert_uint_eq(counts().active, ARRAY_SIZE(threads));
+}
+END_TEST
+
+START_TEST(threads_that_wait_for_other_classes_listen_by_themselves)
+{
+    static const char *const big[] = {"2160p", NULL};
+    struct queue_job_spec s = spec(1, 1);
+    uint64_t start = clock_mono_ms();
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_then_claim, NULL), 0);
+    while (blocked_clients() == 0)
+        ck_assert_uint_lt(clock_mono_ms() - start, 4000);
+    s.job_class = big[0];
+    ok(queue_enqueue(test_queue, &s, NULL, &e));
+    ok(queue_wait(test_queue, big, 5000, &e));
+    enqueue(2);
+    pthread_join(thread, NULL);
+    ck_assert_uint_lt(clock_mono_ms() - start, 4000);
+}
+END_TEST
+
 START_TEST(a_waiting_worker_is_woken)
 {
     pthread_t thread;
@@ -399,6 +503,7 @@ END_TEST
 /* Nothing new comes in, nothing is lost, and what is under way can end. */
 START_TEST(a_full_redis_takes_nothing_new_but_lets_work_end)
 {
+    struct queue_next next = {.worker = "w", .nonce = "next"};
     struct queue_job job;
     struct queue_scan found;
 
@@ -415,7 +520,10 @@ START_TEST(a_full_redis_takes_nothing_new_but_lets_work_end)
     fails(ERR_TEMPORARY, queue_scan(test_queue, &found, &e));
     assert_unchanged(before);
 
-    ok(queue_ack(test_queue, &done, VIDEO_COMPLETED, OUTCOME, NULL, &e));
+    ok(queue_ack_next(test_queue, &done, VIDEO_COMPLETED, OUTCOME, NULL, &next, &e));
+    ck_assert(!next.got); /* nothing is claimed with it either */
+    ok(queue_ack_next(test_queue, &done, VIDEO_COMPLETED, OUTCOME, NULL, &next, &e));
+    ck_assert(!next.got);
     ok(queue_fail(test_queue, &failed, "x", &e));
     ok(queue_release(test_queue, &released, &e));
     ok(queue_cancel(test_queue, video(5), 1, "{}", NULL, &e));
@@ -457,6 +565,8 @@ int main(void)
     tcase_add_test(faults, the_fence_rises_whatever_the_clock_says);
     tcase_add_test(faults, the_fence_is_the_clock_when_redis_lost_it);
     tcase_add_test(faults, an_ack_whose_reply_was_lost_counts_once);
+    tcase_add_test(faults, an_ack_with_the_next_job_whose_reply_was_lost_gives_the_same_job);
+    tcase_add_test(faults, an_ack_repeated_later_may_bring_a_job_after_all);
     tcase_add_test(faults, giving_up_twice_counts_once);
     tcase_add_test(faults, the_old_owner_can_do_nothing_once_another_has_the_job);
     tcase_add_test(faults, an_id_twice_in_the_list_is_handed_out_once);
@@ -473,6 +583,8 @@ int main(void)
     tcase_add_test(faults, delayed_ids_that_are_no_delayed_jobs_are_dropped);
     tcase_add_test(faults, the_bell_rings_for_each_job_and_while_work_is_left);
     tcase_add_test(faults, a_waiting_worker_is_woken);
+    tcase_add_test(faults, the_threads_of_a_worker_listen_with_one_connection);
+    tcase_add_test(faults, threads_that_wait_for_other_classes_listen_by_themselves);
     tcase_add_test(faults, a_full_redis_takes_nothing_new_but_lets_work_end);
     tcase_add_test(faults, no_memory_is_temporary_and_the_claim_can_be_repeated);
     suite_add_tcase(suite, faults);

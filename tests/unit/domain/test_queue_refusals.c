@@ -66,6 +66,16 @@ static int run_ack(struct err *e)
     return queue_ack(test_queue, &held, VIDEO_COMPLETED, OUTCOME, NULL, e);
 }
 
+static int run_ack_next(struct err *e)
+{
+    struct queue_next next = {.worker = "worker-1", .nonce = "next-nonce"};
+    int result = queue_ack_next(test_queue, &held, VIDEO_COMPLETED, OUTCOME, NULL, &next, e);
+
+    if (next.got)
+        queue_job_release(&next.job);
+    return result;
+}
+
 static int run_fail(struct err *e)
 {
     return queue_fail(test_queue, &held, "the store is away", e);
@@ -123,6 +133,7 @@ static const struct {
     {"claim", run_claim, -ERR_NOT_FOUND, -ERR_BUSY, -ERR_NOT_FOUND, -ERR_NOT_FOUND},
     {"heartbeat", run_heartbeat, -ERR_NOT_FOUND, -ERR_BUSY, -ERR_STALE, -ERR_STALE},
     {"ack", run_ack, -ERR_NOT_FOUND, -ERR_BUSY, -ERR_STALE, -ERR_STALE},
+    {"ack_next", run_ack_next, -ERR_NOT_FOUND, -ERR_BUSY, -ERR_STALE, -ERR_STALE},
     {"fail", run_fail, -ERR_NOT_FOUND, -ERR_BUSY, -ERR_STALE, -ERR_STALE},
     {"release", run_release, -ERR_NOT_FOUND, -ERR_BUSY, -ERR_STALE, -ERR_STALE},
     {"scan", run_scan, 0, -ERR_BUSY, 0, 0},
@@ -142,6 +153,15 @@ static void expect_refusal(size_t i, int expected)
     struct queue_digest before = queue_digest();
     int got = scripts[i].run(&e);
     ck_assert_msg(got == expected, "%s: %d %s, expected %d", scripts[i].name, got, e.text, expected);
+    assert_unchanged(before);
+}
+
+static void expect_refusal_of_ack_next(int expected)
+{
+    struct err e = {0};
+    struct queue_digest before = queue_digest();
+
+    ck_assert_int_eq(run_ack_next(&e), expected);
     assert_unchanged(before);
 }
 
@@ -237,6 +257,25 @@ START_TEST(a_job_given_up_accepts_neither_ack_nor_heartbeat)
 }
 END_TEST
 
+START_TEST(an_ack_that_is_refused_claims_nothing)
+{
+    held = active(1);
+    const struct queue_token current = held;
+    enqueue(2);
+    held.fence--;
+    expect_refusal_of_ack_next(-ERR_STALE);
+    held = current;
+    redis_run("SET", "{weir}:deleted:v_00000000000000000000000001", "1");
+    expect_refusal_of_ack_next(-ERR_NOT_FOUND);
+    redis_run("DEL", "{weir}:deleted:v_00000000000000000000000001");
+    redis_run("DEL", "{weir}:epoch");
+    expect_refusal_of_ack_next(-ERR_BUSY);
+    begin_test_epoch();
+    ok(run_release(&e));
+    expect_refusal_of_ack_next(-ERR_STALE);
+}
+END_TEST
+
 START_TEST(a_job_that_ended_accepts_no_heartbeat_and_stays_ended)
 {
     held = active(1);
@@ -291,6 +330,18 @@ START_TEST(a_fence_above_2_53_is_refused)
 }
 END_TEST
 
+/* That nothing can be claimed keeps no job from ending. */
+START_TEST(a_fence_above_2_53_is_no_obstacle_to_an_ack)
+{
+    held = active(1);
+    enqueue(2);
+    redis_run("SET", "{weir}:fence", spent_fences[_i]);
+    ok(run_ack_next(&e));
+    ck_assert_int_eq(state_of(1), VIDEO_COMPLETED);
+    ck_assert_int_eq(state_of(2), VIDEO_WAITING);
+}
+END_TEST
+
 /* What never reaches Redis. */
 START_TEST(malformed_arguments_are_refused)
 {
@@ -322,6 +373,10 @@ START_TEST(malformed_arguments_are_refused)
     fails(ERR_INVALID, queue_deleted(test_queue, "x", &deleted, &e));
     held = active(1);
     fails(ERR_BUG, queue_ack(test_queue, &held, VIDEO_ACTIVE, "{}", NULL, &e));
+    struct queue_next next = {.worker = "w", .nonce = "a:b"};
+    fails(ERR_BUG, queue_ack_next(test_queue, &held, VIDEO_COMPLETED, "{}", NULL, &next, &e));
+    next = (struct queue_next){.worker = "w", .nonce = "n", .classes = bad_class};
+    fails(ERR_INVALID, queue_ack_next(test_queue, &held, VIDEO_COMPLETED, "{}", NULL, &next, &e));
     fails(ERR_BUG, queue_settle(test_queue, video(1), 1, VIDEO_WAITING, "{}", NULL, &e));
 }
 END_TEST
@@ -359,11 +414,13 @@ int main(void)
     tcase_add_loop_test(refusals, a_token_that_is_not_current_is_refused, 0, n);
     tcase_add_test(refusals, a_job_nobody_knows_is_stale);
     tcase_add_test(refusals, a_job_given_up_accepts_neither_ack_nor_heartbeat);
+    tcase_add_test(refusals, an_ack_that_is_refused_claims_nothing);
     tcase_add_test(refusals, a_job_that_ended_accepts_no_heartbeat_and_stays_ended);
     tcase_add_test(refusals, a_full_queue_admits_nobody);
     tcase_add_test(refusals, only_an_uploading_video_can_be_forgotten);
     tcase_add_test(refusals, a_reconciler_does_not_take_anothers_lease);
     tcase_add_loop_test(refusals, a_fence_above_2_53_is_refused, 0, (int)ARRAY_SIZE(spent_fences));
+    tcase_add_loop_test(refusals, a_fence_above_2_53_is_no_obstacle_to_an_ack, 0, (int)ARRAY_SIZE(spent_fences));
     tcase_add_test(refusals, malformed_arguments_are_refused);
     tcase_add_test(refusals, malformed_restorations_are_refused);
     suite_add_tcase(suite, refusals);

@@ -25,8 +25,11 @@ local function from_now(ms)
     return string.format('%d', now_ms + ms)
 end
 
+local epochs = nil -- how many there are
+
 local function rebuilding()
-    return call('EXISTS', K .. 'epoch') == 0
+    epochs = epochs or call('EXISTS', K .. 'epoch')
+    return epochs == 0
 end
 
 local function tombstoned(id)
@@ -35,17 +38,42 @@ end
 
 -- What every script but the rebuild's asks first about a video.
 local function refusal(id)
-    local found = call('MGET', K .. 'deleted:' .. id, K .. 'epoch')
-    if found[1] then
+    if tombstoned(id) then
         return {'GONE'}
-    elseif not found[2] then
+    elseif rebuilding() then
         return {'BUSY'}
     end
 end
 
-local function publish(type, v, state)
-    call('XADD', K .. 'events', 'MAXLEN', '~', '10000', '*', 'type', type, 'video', v.id, 'job', v.job, 'state', state,
-        'attempts', v.attempts)
+-- For scripts that answer many calls (redis_script_joint). `together` gets an array of their arguments; it returns one of
+-- answers when nothing about them is out of the ordinary, else nothing, having changed nothing. Then `alone` gets the
+-- arguments of one after the other; that one fails is nothing to the others.
+local function each(together, alone)
+    local count, calls = tonumber(ARGV[1]), {}
+    for first = 2, #ARGV, count do
+        calls[#calls + 1] = {unpack(ARGV, first, first + count - 1)}
+    end
+    local replies = together(calls)
+    if replies then
+        return replies
+    end
+    replies = {}
+    for i, arguments in ipairs(calls) do
+        local ok, reply = pcall(alone, unpack(arguments))
+        replies[i] = (ok or type(reply) == 'table') and reply or redis.error_reply(reply)
+    end
+    return replies
+end
+
+-- Of many events at once only the last need trim the stream.
+local function publish(type, v, state, more)
+    if more then
+        call('XADD', K .. 'events', '*', 'type', type, 'video', v.id, 'job', v.job, 'state', state, 'attempts',
+            v.attempts)
+    else
+        call('XADD', K .. 'events', 'MAXLEN', '~', '10000', '*', 'type', type, 'video', v.id, 'job', v.job, 'state',
+            state, 'attempts', v.attempts)
+    end
 end
 
 -- Wakes one worker that waits for this class. A ring that nobody heard stays.
@@ -70,17 +98,29 @@ local function video_load(id, ...)
     end
 end
 
--- The only place where a video changes its state: hash, indexes, event. `...` are further fields of the hash.
-local function video_set(v, state, ...)
-    if v.state then
-        call('ZREM', K .. 'videos:' .. v.state, v.id)
-    else
-        call('ZADD', K .. 'videos', v.created_ms, v.id)
+-- The only place where videos change their state: hashes, indexes, events. All come from the same one, or are new.
+-- `v.fields` are further fields of the hash.
+local function videos_set(videos, state)
+    local from, ids, scores = videos[1].state, {}, {}
+    for i, v in ipairs(videos) do
+        ids[i] = v.id
+        scores[2 * i - 1] = v.created_ms
+        scores[2 * i] = v.id
+        v.state = state
+        call('HSET', K .. 'video:' .. v.id, 'state', state, 'updated_ms', now, unpack(v.fields))
+        publish('state', v, state, i < #videos)
     end
-    call('ZADD', K .. 'videos:' .. state, v.created_ms, v.id)
-    call('HSET', K .. 'video:' .. v.id, 'state', state, 'updated_ms', now, ...)
-    v.state = state
-    publish('state', v, state)
+    if from then
+        call('ZREM', K .. 'videos:' .. from, unpack(ids))
+    else
+        call('ZADD', K .. 'videos', unpack(scores))
+    end
+    call('ZADD', K .. 'videos:' .. state, unpack(scores))
+end
+
+local function video_set(v, state, ...)
+    v.fields = {...}
+    videos_set({v}, state)
 end
 
 -- The next generation of a video that is known, or the first of a new one, without what the one before left.
@@ -117,7 +157,7 @@ end
 
 -- The video of a job that comes out of a list; nil unless it is its newest and in that state. `...` as for video_load.
 local function job_find(job, state, ...)
-    local v, f = video_load(string.match(job, '^[^.]*'), ...)
+    local v, f = video_load(string.sub(job, 1, (string.find(job, '.', 1, true) or 0) - 1), ...)
     if v and v.job == job and v.state == state then
         return v, f
     end
@@ -137,12 +177,23 @@ local function job_held(id, generation, token)
     return v
 end
 
+-- Takes active jobs from their workers.
+local function jobs_take_off(videos)
+    local jobs, nonces = {}, {}
+    for i, v in ipairs(videos) do
+        jobs[i] = v.job
+        nonces[i] = string.match(v.token, ':(.*)$') or ''
+        call('LREM', K .. 'active', '-1', v.job) -- the oldest are likely to end first
+    end
+    call('ZREM', K .. 'lease', unpack(jobs))
+    call('HDEL', K .. 'claims', unpack(nonces))
+    return jobs
+end
+
 -- Takes an open job from where its state has put it.
 local function job_take_off(v)
     if v.state == 'active' then
-        call('LREM', K .. 'active', '1', v.job)
-        call('ZREM', K .. 'lease', v.job)
-        call('HDEL', K .. 'claims', string.match(v.token, ':(.*)$') or '')
+        jobs_take_off({v})
     elseif v.state == 'waiting' then
         call('LREM', v.list, '1', v.job)
     else
@@ -150,9 +201,15 @@ local function job_take_off(v)
     end
 end
 
+-- Takes an active job from its worker, who may have said how far it is.
+local function job_take_back(v)
+    job_take_off(v)
+    call('HDEL', K .. 'job:' .. v.job, 'progress')
+end
+
 -- From being active back to the head of its list; the bell rings.
 local function job_to_head(v, ...)
-    job_take_off(v)
+    job_take_back(v)
     call('RPUSH', v.list, v.job)
     video_set(v, 'waiting', ...)
     ring(v.class)
@@ -175,14 +232,24 @@ local function job_remove(v)
     end
 end
 
--- The job of a video that was just renewed, at the tail of its list; `...` are fields of the video's hash.
-local function job_create(v, class, priority, ...)
-    call('LPUSH', K .. 'wait:' .. class .. ':' .. priority, v.job)
-    call('ZADD', K .. 'open', now, v.job)
-    call('HSET', K .. 'job:' .. v.job, 'class', class, 'priority', priority, 'enqueued_ms', now)
-    call('ZREM', K .. 'admitted', v.id)
-    call('ZREM', K .. 'finishing', v.id)
-    video_set(v, 'waiting', ...)
+-- Drops what stands for videos until they have a job, or are gone.
+local function unreserve(...)
+    call('ZREM', K .. 'admitted', ...)
+    call('ZREM', K .. 'finishing', ...)
+end
+
+-- The jobs of videos that are new or were just renewed (all from the same state), at the tail of the same list.
+local function jobs_create(videos, class, priority)
+    local jobs, scores = {}, {}
+    for i, v in ipairs(videos) do
+        jobs[i] = v.job
+        scores[2 * i - 1] = now
+        scores[2 * i] = v.job
+        call('HSET', K .. 'job:' .. v.job, 'class', class, 'priority', priority, 'enqueued_ms', now)
+    end
+    call('LPUSH', K .. 'wait:' .. class .. ':' .. priority, unpack(jobs))
+    call('ZADD', K .. 'open', unpack(scores))
+    videos_set(videos, 'waiting')
     ring(class)
 end
 
@@ -196,4 +263,124 @@ local function video_conclude(v, generation, state, ...)
     elseif v.state ~= state then
         video_set(v, state, ...)
     end
+end
+
+---- Claiming
+
+-- The lists of the classes, in the order in which they are served, and how many jobs wait in them.
+local function lists_of(...)
+    local lists, waiting = {}, 0
+    for _, class in ipairs({...}) do
+        for priority = 0, 2 do
+            local key = K .. 'wait:' .. class .. ':' .. priority
+            local length = call('LLEN', key)
+            lists[#lists + 1] = {key = key, class = class, length = length}
+            waiting = waiting + length
+        end
+    end
+    return lists, waiting
+end
+
+-- The first of that many new fences. This comes before all else that is written: a Redis that is full refuses it, and
+-- with it the claim.
+local function fences_take(count)
+    local fence = math.max((tonumber(call('GET', K .. 'fence') or 0) or 0) + 1, now_us)
+    if fence > MAX_FENCE - count then
+        error(redis.error_reply('ERR the fence has reached 2^53: {weir}:fence was tampered with'))
+    end
+    call('SET', K .. 'fence', string.format('%d', fence + count - 1))
+    return fence
+end
+
+-- What a claim is answered, but for how many jobs are left, which comes last; `f` is of video_load with 'stalls',
+-- 'size_bytes', 'record'.
+local function handed(v, f, cancel, exhausted)
+    local error_text = v.attempts ~= '1' and call('HGET', K .. 'job:' .. v.job, 'error')
+    return {'OK', v.job, v.token, v.attempts, f[5], f[6], cancel, exhausted, f[7], error_text, 0}
+end
+
+-- Gives waiting jobs to the nonces, as far as there are some, with `fence` and those behind it. What is no waiting job
+-- (a ghost, an id twice in the list) falls out on the way.
+local function hand_out(lists, fence, nonces, worker, lease, max_attempts, max_stalls)
+    local videos, replies, leases, claims, taken = {}, {}, {}, {}, {}
+    local n, until_ms = 0, from_now(lease)
+
+    local function hand(v, f)
+        -- Past its attempts or stalls it is handed out only to be ended, which is no start.
+        local exhausted = tonumber(v.attempts) >= max_attempts or tonumber(f[5] or 0) >= max_stalls
+        if not exhausted then
+            v.attempts = string.format('%d', v.attempts + 1)
+        end
+        local mine = string.format('%d', fence + n)
+        n = n + 1
+        v.token = mine .. ':' .. nonces[n]
+        v.fields = {'attempts', v.attempts}
+        call('HSET', K .. 'job:' .. v.job, 'token', v.token, 'worker', worker, 'charged', exhausted and '0' or '1',
+            'lease_ms', lease)
+        leases[2 * n - 1], leases[2 * n] = until_ms, v.job
+        claims[2 * n - 1], claims[2 * n] = nonces[n], v.job .. ' ' .. mine .. ' ' .. v.attempts .. ' ' .. v.created_ms
+        videos[n], taken[v.job] = v, true
+        replies[n] = handed(v, f, 0, exhausted and 1 or 0)
+    end
+
+    local left = 0
+    for _, list in ipairs(lists) do
+        while list.length > 0 and n < #nonces do
+            local jobs = call('RPOP', list.key, math.min(list.length, #nonces - n))
+            list.length = list.length - #jobs
+            call('LPUSH', K .. 'active', unpack(jobs))
+            for _, job in ipairs(jobs) do
+                local v, f = job_find(job, 'waiting', 'stalls', 'size_bytes', 'record')
+                if v and not taken[job] then
+                    hand(v, f)
+                else
+                    call('LREM', K .. 'active', '1', job)
+                end
+            end
+        end
+        if list.length > 0 then -- work is left for somebody else
+            ring(list.class)
+        end
+        left = left + list.length
+    end
+    for _, reply in ipairs(replies) do reply[11] = left end
+    if n > 0 then
+        call('ZADD', K .. 'lease', unpack(leases))
+        call('HSET', K .. 'claims', unpack(claims))
+        videos_set(videos, 'active')
+    end
+    return replies
+end
+
+-- The answer for a nonce that has a job already, since the reply was lost; nil when it has none.
+local function claim_again(nonce, lease)
+    local job = string.match(call('HGET', K .. 'claims', nonce) or '', '^%S+')
+    if job then
+        local v, f = job_find(job, 'active', 'stalls', 'size_bytes', 'record')
+        if v and job_load(v) then
+            call('ZADD', K .. 'lease', from_now(lease), v.job)
+            return handed(v, f, v.cancel and 1 or 0, 1 - v.charged)
+        end
+    end
+end
+
+-- The nonces of claims that differ in nothing else and have no jobs yet; nil when that is not so. The arguments of a
+-- claim begin at `from`.
+local function nonces_of(calls, from)
+    local nonces, seen, first = {}, {}, calls[1]
+    for i, c in ipairs(calls) do
+        local nonce = c[from + 1]
+        for k = from, #first do
+            if c[k] ~= first[k] and k ~= from + 1 or seen[nonce] then
+                return nil
+            end
+        end
+        nonces[i], seen[nonce] = nonce, true
+    end
+    for _, job in ipairs(call('HMGET', K .. 'claims', unpack(nonces))) do
+        if job then
+            return nil
+        end
+    end
+    return nonces
 end
