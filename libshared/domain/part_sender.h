@@ -2,6 +2,7 @@
 #define WEIR_PART_SENDER_H
 
 #include "domain/block_pool.h"
+#include "domain/part_body.h"
 #include "io/store.h"
 
 #include <stdbool.h>
@@ -14,7 +15,10 @@ struct part_sender;
 struct part_job {
     /* in */
     const char *bucket, *key, *upload_id;
-    struct block_chain chain; /* sealed; the sender releases it, whatever happens */
+    const char *video_id;            /* whose log holds the tails */
+    const struct upload_tail *tails; /* the part begins with these; unchanged until the job is done */
+    size_t tail_count;
+    struct block_chain chain; /* and ends with this one: sealed; the sender releases it, whatever happens */
     /* in and out: number and size in, ETag out */
     struct store_part part;
     /* out */

@@ -1,16 +1,26 @@
 #ifndef WEIR_UPLOAD_LOG_H
 #define WEIR_UPLOAD_LOG_H
 
-#include "domain/upload_record.h"
+#include "domain/upload_state.h"
 
 /* The log of an upload in the store: records with rising numbers from 1 on, each created with If-None-Match: *, so that
- * of any number of writers exactly one makes the next step. Thread-safe. */
+ * of any number of writers exactly one makes the next step. Thread-safe.
+ *
+ * Records that are nothing but tails are deleted once a recorded part holds their bytes; the others stay until GC_DAYS after
+ * the end. That is enough to keep a frozen writer out: whoever took over has put a WRITER record where its next one would
+ * go, and that one stays. */
 
-/* ERR_STALE: a record of somebody else has that number already. Stop, touch nothing else. */
+/* `tail`: the bytes of record->tail_bytes, NULL for none. *ret_head: bytes of the JSON. ERR_STALE: a record of somebody else
+ * has that number already: stop, touch nothing else. (One of our own whose answer was lost is success.) */
 int upload_log_append(struct store *s, const char *raw_bucket, const char *video_id, uint64_t seq,
-                      const struct upload_record *record, struct err *e) __attribute__((warn_unused_result));
+                      const struct upload_record *record, const struct store_body *tail, size_t *ret_head,
+                      struct err *e) __attribute__((warn_unused_result));
 
-/* The newest record and its number. ERR_NOT_FOUND: there is no log. */
+/* Reads the whole log. ERR_NOT_FOUND: there is none. */
+int upload_log_fold(struct store *s, const char *raw_bucket, const char *video_id, struct upload_state *ret,
+                    struct err *e) __attribute__((warn_unused_result));
+
+/* The newest record and its number, without its parts' predecessors. ERR_NOT_FOUND: there is no log. */
 int upload_log_newest(struct store *s, const char *raw_bucket, const char *video_id, struct upload_record *ret,
                       uint64_t *ret_seq, struct err *e) __attribute__((warn_unused_result));
 

@@ -4,6 +4,8 @@
 #include "domain/block_pool.h"
 #include "domain/library.h"
 #include "domain/part_sender.h"
+#include "domain/upload_desk.h"
+#include "domain/upload_writer.h"
 
 #include <pthread.h>
 #include <stdint.h>
@@ -11,8 +13,6 @@
 /* What the uploads of a process share: the memory, the threads that send parts, and the seats. A seat is a place in the
  * bounded queue, taken before the body is read; it is a reservation in Redis that is renewed for as long as the upload
  * lives, so others see which uploads still have a writer. Thread-safe. */
-
-#define UPLOAD_CLIENT_SIZE 64
 
 struct upload_seat {
     char video_id[ID_VIDEO_SIZE];
@@ -26,7 +26,9 @@ struct upload_options {
     uint64_t part_size;            /* the least of every part but the last: config_part_size(max_size) */
     uint64_t part_most;            /* what parts grow to while there is plenty of memory; 0: 32 MiB */
     uint64_t queue_max;            /* QUEUE_MAX */
-    uint64_t per_client;           /* UPLOADS_PER_CLIENT, in this process */
+    uint64_t per_client;           /* UPLOADS_PER_CLIENT: open at once, over all processes */
+    uint64_t in_all;               /* UPLOADS_MAX: the same of all clients */
+    uint64_t expiry_ms;            /* UPLOAD_EXPIRY_S: from creation */
     uint64_t creations_per_minute; /* CREATIONS_PER_MINUTE, of one client in this process */
     uint64_t record_every_ms;      /* how often the log of an upload in progress gets a record of its parts; 0: 30 s */
 };
@@ -58,9 +60,11 @@ enum upload_refusal {
     UPLOAD_FAILED,      /* a failure like any other: the error says which */
     UPLOAD_CLIENT_RATE, /* too many new uploads of this client in a minute */
     UPLOAD_CLIENT_FULL, /* too many uploads of this client at once */
+    UPLOAD_TOTAL_FULL,  /* too many uploads of all clients at once */
     UPLOAD_QUEUE_FULL,
     UPLOAD_REBUILDING,  /* the index is being rebuilt */
-    UPLOAD_MEMORY_FULL, /* after waiting for two parts' worth of memory */
+    UPLOAD_MEMORY_FULL, /* after waiting for two parts' worth of memory (forms only: they can't come back later) */
+    UPLOAD_LOCKED,      /* its writer did not stop in time: 423 */
 };
 
 /* Takes a seat for a new video. *ret_refusal says why not. The seat must not move until it is left. */
