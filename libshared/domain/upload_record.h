@@ -57,13 +57,14 @@ struct upload_record {
     unsigned reserved;                    /* the highest part number that a writer may have used */
     char upload_id[STORE_UPLOAD_ID_SIZE]; /* "" while there is no multipart upload */
     /* Of a body whose checksum is not known yet: its tail counts only once a later record of the same writer says that it
-     * takes them; any other record discards them. offset and in_parts don't include it. */
+     * takes them; any other record that is not held itself discards them. offset and in_parts don't include it. One that is
+     * held without a tail leaves those before it as they are. */
     bool held, takes_held;
     uint64_t tail_bytes; /* [offset − tail_bytes, offset) stands behind the JSON; of a held one, what follows */
     uint32_t tail_crc32c;
     struct store_part *parts; /* owned: confirmed since the last record; in UPLOAD_COMPLETING all of them */
     size_t part_count;
-    struct upload_facts facts; /* UPLOAD_CREATED only */
+    struct upload_facts facts; /* UPLOAD_CREATED only; owned */
 };
 void upload_record_release(struct upload_record *r); /* NULL-tolerant, repeatable */
 #define UPLOAD_RECORD_AUTO __attribute__((cleanup(upload_record_release)))
@@ -71,13 +72,14 @@ void upload_record_release(struct upload_record *r); /* NULL-tolerant, repeatabl
 /* Nothing but a tail: may be deleted once a recorded part holds its bytes. */
 bool upload_record_is_tail(const struct upload_record *r);
 
-/* The line of JSON with its line end, appended to `out`; the tail's bytes go behind it. */
+/* The line of JSON with its line end, appended to `out`; the tail's bytes go behind it. ERR_BUG: it could not be read again
+ * (see below). */
 int upload_record_write(const struct upload_record *r, struct buf *out, struct err *e)
     __attribute__((warn_unused_result));
 
 /* *ret_head: bytes up to and with the line end. ERR_INVALID: not a record, or one that contradicts itself: parts not
  * ascending, above the reserved numbers, without a multipart upload; in_parts over offset; a completing record whose parts
- * are not its in_parts; a tail that would begin before in_parts. ERR_NOT_FOUND: no line end within `len`: read on. */
+ * are not its in_parts, or whose in_parts are neither everything nor nothing; a tail that would begin before in_parts. ERR_NOT_FOUND: no line end within `len`: read on. */
 int upload_record_parse(const char *text, size_t len, struct upload_record *ret, size_t *ret_head, struct err *e)
     __attribute__((warn_unused_result));
 

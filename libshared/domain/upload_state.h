@@ -42,10 +42,18 @@ bool upload_state_full(const struct upload_state *s);
 
 /* Adds the record `seq`, whose JSON has `head` bytes, to the state: for the one who folds a log as for the one who has just
  * written the record, so that both have the same. Takes over what the record owns. Records must come with rising numbers;
- * tails whose bytes are in parts by then may be missing. ERR_BUG: the log contradicts itself: a first record that is not
- * CREATED or CLOSED, bytes that nothing holds. ERR_TEMPORARY: no memory. */
+ * tails whose bytes a later part holds may be missing, so that in between nothing may seem to hold some bytes: ask
+ * upload_state_whole at the end. ERR_BUG: the log contradicts itself: a first record that is not CREATED or CLOSED, a second
+ * CREATED, an offset or a length that goes back, parts that are not what in_parts rises by, anything but CLOSED after
+ * COMPLETING. What follows CLOSED is ignored. ERR_TEMPORARY: no memory. */
 int upload_state_add(struct upload_state *s, uint64_t seq, struct upload_record *record, size_t head, struct err *e)
     __attribute__((warn_unused_result));
+
+/* Parts and tails together hold every byte up to the offset. Always so for a whole log, but for one that is COMPLETING
+ * without parts (the last bytes were with its writer) or closed. */
+bool upload_state_whole(const struct upload_state *s);
+
+#define UPLOAD_STATE_MAX UPLOAD_RECORD_MAX /* bytes of its JSON; with more (of tails) it is too large for the cache */
 
 /* For the cache: everything but the parts, of which only the count is kept. */
 int upload_state_write(const struct upload_state *s, struct buf *out, struct err *e)

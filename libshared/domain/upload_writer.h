@@ -26,7 +26,7 @@ enum upload_take_verdict {
 /* Becomes the writer: a reservation in the queue, the lease, and a new fence; again with the same nonce: the same. *ret_epoch
  * and, when the cache has it, *ret_state (else all zero, seq 0): fold the log then. */
 int upload_writer_take(struct queue *q, const struct upload_take *take, enum upload_take_verdict *ret_verdict,
-                       char ret_holder[ID_NONCE_SIZE], uint64_t *ret_fence, char ret_epoch[ID_NONCE_SIZE],
+                       char ret_holder[ID_NONCE_SIZE], uint64_t *ret_fence, char ret_epoch[QUEUE_EPOCH_SIZE],
                        struct upload_state *ret_state, struct err *e) __attribute__((warn_unused_result));
 /* Extends lease and, with `receiving`, the reservation. ERR_STALE: the lease is somebody else's. */
 int upload_writer_renew(struct queue *q, const char *video_id, const char *nonce, bool receiving, struct err *e)
@@ -36,7 +36,7 @@ int upload_writer_rest(struct queue *q, const char *video_id, const char *nonce,
     __attribute__((warn_unused_result));
 
 /* The cached state. ERR_NOT_FOUND: deleted. *ret_state seq 0: not cached. *ret_held: somebody is its writer (NULL allowed). */
-int upload_cache_get(struct queue *q, const char *video_id, char ret_epoch[ID_NONCE_SIZE],
+int upload_cache_get(struct queue *q, const char *video_id, char ret_epoch[QUEUE_EPOCH_SIZE],
                      struct upload_state *ret_state, bool *ret_held, char ret_holder[ID_NONCE_SIZE], struct err *e)
     __attribute__((warn_unused_result));
 /* Replaces it whole, by a higher record number only and only under the epoch that was read before the log was folded or
