@@ -18,8 +18,8 @@ struct part_job {
     const char *video_id;            /* whose log holds the tails */
     const struct upload_tail *tails; /* the part begins with these; unchanged until the job is done */
     size_t tail_count;
-    struct block_chain chain; /* and ends with this one: sealed; the sender releases it, whatever happens */
-    /* in and out: number and size in, ETag out */
+    struct block_chain chain; /* and ends with this: sealed, or all zero; the sender releases it, whatever happens */
+    /* in and out: number in, size and ETag out */
     struct store_part part;
     /* out */
     int result; /* 0 or -kind */
