@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #define SMALL_BODY (64 * 1024) /* what a route that takes no body puts up with */
@@ -66,6 +67,16 @@ const char *http_path_param(const struct http_request *rq, const char *name)
 const char *http_header(const struct http_request *rq, const char *name)
 {
     return http_head_find(&rq->head, name);
+}
+
+size_t http_header_count(const struct http_request *rq, const char *name)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < rq->head.count; i++)
+        if (strcasecmp(rq->head.headers[i].name, name) == 0)
+            count++;
+    return count;
 }
 
 bool http_query(const struct http_request *rq, const char *name, char *out, size_t size)

@@ -82,6 +82,7 @@ const char *http_method(const struct http_request *rq);
 const char *http_path(const struct http_request *rq);                         /* decoded, without the query */
 const char *http_path_param(const struct http_request *rq, const char *name); /* decoded; NULL when not in the route */
 const char *http_header(const struct http_request *rq, const char *name);     /* NULL when absent; first of several */
+size_t http_header_count(const struct http_request *rq, const char *name);    /* how many there are of that name */
 /* Decoded value of a query parameter into `out`; false when absent, malformed or too long. */
 bool http_query(const struct http_request *rq, const char *name, char *out, size_t size);
 /* False when the request has no Content-Length. */
