@@ -1,8 +1,8 @@
 # Weir. `make help` lists what there is; `make run` starts everything, `make test` proves it.
 #
 # libshared/**/*.c → libweir.a; services/<name>/*.c → weir-<name>; services/worker/transcode/*.c → weir-transcode, the
-# only one that gets libav*. The queue's Lua scripts are built into libweir, the web pages into weir-play. Everything
-# lands in build/$(VARIANT)/, the release binaries in build/bin/.
+# only one that gets libav*. The queue's Lua scripts are built into libweir, the web pages into weir-play and weir-api.
+# Everything lands in build/$(VARIANT)/, the release binaries in build/bin/.
 
 VERSION ?= 0.1.0
 VARIANT ?= release
@@ -24,6 +24,7 @@ B := build/$(VARIANT)
 BIN := $(if $(filter release,$(VARIANT)),build/bin,$B/bin)
 LUA_C := build/gen/queue_scripts.c
 WEB_C := build/gen/web_files.c
+PAGE_C := build/gen/page_files.c
 API_C := build/gen/api_files.c
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes \
@@ -53,7 +54,7 @@ FOLDER_worker := services/worker
 FOLDER_play := services/play
 FOLDER_transcode := services/worker/transcode
 GENERATED_play := $(WEB_C)
-GENERATED_api := $(API_C)
+GENERATED_api := $(API_C) $(PAGE_C)
 WEB := $(sort $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null))
 SERVICES := $(foreach s,api worker play transcode,$(if $(wildcard $(FOLDER_$s)/main.c),$s))
 BENCH := $(wildcard bench/*.c)
@@ -89,7 +90,10 @@ build/web/.built: web/node_modules/.package-lock.json $(WEB)
 	@touch $@
 $(WEB_C): scripts/embed-files build/web/.built
 	@mkdir -p $(@D) && echo "web  $@"
-	$Qscripts/embed-files web_files build/web $$(find build/web -type f ! -name '.*' | LC_ALL=C sort) > $@
+	$Qscripts/embed-files web_files build/web/watch $$(find build/web/watch -type f | LC_ALL=C sort) > $@
+$(PAGE_C): scripts/embed-files build/web/.built
+	@mkdir -p $(@D) && echo "web  $@"
+	$Qscripts/embed-files page_files build/web/upload $$(find build/web/upload -type f | LC_ALL=C sort) > $@
 $(API_C): scripts/embed-files services/api/openapi.json
 	@mkdir -p $(@D) && echo "api  $@"
 	$Qscripts/embed-files api_files services/api services/api/openapi.json > $@
@@ -183,7 +187,7 @@ lint: ## warnings of two compilers, clang-tidy, format, layers, bans, settings, 
 	printf '%s\n' $(filter %.c,$(C_FILES)) | \
 	  xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$@" -- -D_GNU_SOURCE -DWEIR_VERSION=\"$(VERSION)\" -Ilibshared -I. -Itests/unit -std=c11' tidy
 
-objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(LUA_C)) $(GENERATED_play))
+objects: $(call objects,$(filter %.c,$(C_FILES)) $(if $(LUA),$(LUA_C)) $(GENERATED_play) $(GENERATED_api))
 
 format: ## bring every C file into the house format
 	clang-format -i $(C_FILES)

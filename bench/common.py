@@ -1,6 +1,7 @@
 """What the measurements share: services from the kit of the integration tests, CPU and memory of a process, a way to say
 whether a goal is met that bench/run can collect."""
 
+import json
 import os
 import pathlib
 import re
@@ -33,6 +34,14 @@ def status_bytes(pid, field):
 def folder():
     """A temporary folder on a disk."""
     return tempfile.TemporaryDirectory(prefix="weir-bench-", dir=os.environ.get("BENCH_DIR"))
+
+
+def open_bucket(store):
+    """Anybody may write: curl 7.88 can't sign an upload."""
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action":
+              ["s3:PutObject"], "Resource": [f"arn:aws:s3:::{store.processed}/*"]}]}
+    status, body = store.server.call("PUT", f"/{store.processed}", {"policy": ""}, json.dumps(policy).encode())
+    assert status == 204, body
 
 
 class Goals:

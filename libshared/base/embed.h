@@ -7,7 +7,8 @@
 struct embedded_file {
     const char *name; /* relative path */
     const unsigned char *data;
-    size_t size; /* bytes */
+    size_t size;     /* bytes */
+    const char *tag; /* changes with the bytes */
 };
 
 #endif

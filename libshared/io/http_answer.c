@@ -59,17 +59,19 @@ static const char *date_text(struct http_request *rq)
 }
 
 /* Reading an unread body to the end would keep a thread that others need when threads are scarce. */
-static bool is_worth_draining(const struct http_request *rq)
+static bool is_worth_draining(struct http_request *rq)
 {
     const struct http_server *s = rq->server;
-    bool is_coming = !rq->framing.expects_continue || rq->continue_sent;
+    bool is_coming = !rq->message.framing.expects_continue || rq->continue_sent;
 
+    if (is_coming && rq->body_left == HTTP_BODY_CHUNKED)
+        return http_drain_arrived(rq);
     return is_coming && rq->body_left <= HTTP_DRAIN_MAX && s->connections <= s->max_connections;
 }
 
-static bool must_close(const struct http_request *rq)
+static bool must_close(struct http_request *rq)
 {
-    return rq->close || rq->broken || !rq->framing.keep_alive || rq->server->stopping ||
+    return rq->close || rq->broken || !rq->message.framing.keep_alive || rq->server->stopping ||
            (rq->body_left > 0 && !is_worth_draining(rq));
 }
 
@@ -81,7 +83,7 @@ static void put_length(struct http_request *rq, uint64_t length)
         return;
     if (length != UINT64_MAX) {
         put_field(rq, "Content-Length", num_u64(length).s);
-    } else if (strcmp(rq->head.version, "1.1") == 0) {
+    } else if (strcmp(rq->message.head.version, "1.1") == 0) {
         rq->chunked = true;
         put_text(rq, "Transfer-Encoding: chunked\r\n");
     } else {
@@ -92,8 +94,6 @@ static void put_length(struct http_request *rq, uint64_t length)
 static void put_head(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,
                      uint64_t length)
 {
-    const struct http_server_options *o = &rq->server->options;
-
     rq->status = status;
     rq->out_len = 0;
     put_text(rq, "HTTP/1.1 ");
@@ -105,8 +105,7 @@ static void put_head(struct http_request *rq, int status, const struct http_fiel
     put_text(rq, "\r\nX-Request-ID: ");
     put_text(rq, rq->id);
     put_text(rq, "\r\nX-Content-Type-Options: nosniff\r\n");
-    put_field(rq, "Access-Control-Allow-Origin", o->cors_origins);
-    put_field(rq, "Access-Control-Expose-Headers", o->cors_origins == NULL ? NULL : o->cors_expose);
+    http_cors_fields(rq, put_field);
     put_field(rq, "Content-Type", content_type);
     for (; fields != NULL && fields->name != NULL; fields++)
         put_field(rq, fields->name, fields->value);
@@ -115,7 +114,7 @@ static void put_head(struct http_request *rq, int status, const struct http_fiel
     rq->close = must_close(rq);
     if (rq->close)
         put_text(rq, "Connection: close\r\n");
-    else if (strcmp(rq->head.version, "1.0") == 0)
+    else if (strcmp(rq->message.head.version, "1.0") == 0)
         put_text(rq, "Connection: keep-alive\r\n");
     put_text(rq, "\r\n");
 }

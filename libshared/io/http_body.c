@@ -13,7 +13,7 @@ static bool send_continue(struct http_request *rq)
     char line[sizeof continue_line];
     struct iovec part = {.iov_base = line, .iov_len = sizeof line - 1};
 
-    if (!rq->framing.expects_continue || rq->continue_sent)
+    if (!rq->message.framing.expects_continue || rq->continue_sent)
         return true;
     rq->continue_sent = true;
     memcpy(line, continue_line, sizeof line);
@@ -36,104 +36,140 @@ static bool too_slow(struct http_request *rq)
 static int disconnected(struct http_request *rq, struct err *e)
 {
     rq->broken = true;
+    if (rq->body_left == HTTP_BODY_CHUNKED)
+        return err_set(e, ERR_DISCONNECTED, "the client went away before the end of its chunked body");
     return err_set(e, ERR_DISCONNECTED, "the client went away %llu bytes before the end of its body",
                    (unsigned long long)rq->body_left);
 }
 
-/* Waits for bytes for up to timeout_ms. Their number in *ret. */
-static int wait_for_bytes(struct http_request *rq, uint64_t timeout_ms, size_t *ret, struct err *e)
+static int malformed(struct http_request *rq, struct err *e)
 {
-    struct pollfd pollfd = {.fd = rq->fd, .events = POLLIN};
-    uint64_t start_ms;
-    size_t available = http_socket_available(rq->fd);
+    rq->close = rq->linger = true;
+    return err_set(e, ERR_INVALID, "the chunks of the body, or the fields after them, are malformed");
+}
+
+/* Waits until bytes came from the client, or the wake descriptor has some. */
+static int wait_for_bytes(struct http_request *rq, int wake_fd, uint64_t deadline_ms, bool *ret_woken, struct err *e)
+{
+    struct pollfd list[] = {{.fd = rq->fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+    uint64_t start_ms = clock_mono_ms();
     int n;
 
-    if (available > 0) {
-        *ret = available;
-        return 0;
-    }
-    start_ms = clock_mono_ms();
-    while ((n = poll(&pollfd, 1, (int)timeout_ms)) < 0 && errno == EINTR)
-        ;
+    if (start_ms >= deadline_ms)
+        n = 0;
+    else
+        while ((n = poll(list, 2, (int)(deadline_ms - start_ms))) < 0 && errno == EINTR)
+            ;
     rq->window_waited_ms += clock_mono_ms() - start_ms;
     if (n == 0)
-        return err_set(e, ERR_TIMEOUT, "no byte of the body came for %llu ms", (unsigned long long)timeout_ms);
-    available = http_socket_available(rq->fd);
-    if (n < 0 || available == 0)
+        return err_set(e, ERR_TIMEOUT, "no byte of the body came for %llu ms",
+                       (unsigned long long)rq->server->options.idle_timeout_ms);
+    if (n < 0)
         return disconnected(rq, e);
-    *ret = available;
+    *ret_woken = list[0].revents == 0;
     return 0;
 }
 
-static int64_t take_ahead(struct http_request *rq, void *data, size_t size)
+/* What is there of the body; 0 bytes also at its end. */
+static int take(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
 {
-    int64_t n = http_backend_read_ahead(rq, data, size);
-
-    if (n >= 0 && (size_t)n < size)
-        rq->ahead_done = true;
-    return n;
-}
-
-static int read_some(struct http_request *rq, void *data, size_t size, uint64_t timeout_ms, size_t *ret_len,
-                     struct err *e)
-{
-    size_t available = 0;
-    int64_t n = 0;
-    int r;
-
     if (size > rq->body_left)
         size = (size_t)rq->body_left;
-    if (size > 0 && !rq->ahead_done)
-        n = take_ahead(rq, data, size);
-    if (size > 0 && n == 0) {
-        if (!send_continue(rq))
-            return disconnected(rq, e);
-        if ((r = wait_for_bytes(rq, timeout_ms, &available, e)) != 0)
-            return r;
-        n = http_backend_read(rq, data, size < available ? size : available);
-    }
-    if (n < 0 || (n == 0 && size > 0))
-        return disconnected(rq, e);
-    rq->body_left -= (uint64_t)n;
+    int64_t n = size == 0 ? 0 : rq->server->ops->read(rq, data, size);
+    if (n < 0)
+        return n == -ERR_INVALID ? malformed(rq, e) : disconnected(rq, e);
+    if (rq->body_left != HTTP_BODY_CHUNKED)
+        rq->body_left -= (uint64_t)n;
     rq->window_bytes += (uint64_t)n;
     *ret_len = (size_t)n;
     return 0;
 }
 
-static int read_in_time(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
+static int read_some(struct http_request *rq, int wake_fd, void *data, size_t size, uint64_t timeout_ms,
+                     size_t *ret_len, bool *ret_woken, struct err *e)
 {
-    const struct http_server_options *o = &rq->server->options;
+    uint64_t deadline_ms = 0;
+    bool woken = false;
     size_t len;
+    int r;
 
-    int r = read_some(rq, data, size, o->idle_timeout_ms, &len, e);
+    while ((r = take(rq, data, size, &len, e)) == 0 && len == 0 && rq->body_left > 0 && size > 0 && !woken) {
+        if (!send_continue(rq))
+            return disconnected(rq, e);
+        if (deadline_ms == 0)
+            deadline_ms = clock_mono_ms() + timeout_ms;
+        if ((r = wait_for_bytes(rq, wake_fd, deadline_ms, &woken, e)) != 0)
+            return r;
+    }
     if (r != 0)
         return r;
-    if (rq->body_left > 0 && too_slow(rq))
-        return err_set(e, ERR_TIMEOUT, "the body came in at less than %llu bytes per second",
-                       (unsigned long long)o->min_rate);
     *ret_len = len;
+    *ret_woken = woken && len == 0;
+    return 0;
+}
+
+int http_read_or_wake(struct http_request *rq, int wake_fd, void *data, size_t size, size_t *ret_len, bool *ret_woken,
+                      struct err *e)
+{
+    const struct http_server_options *o = &rq->server->options;
+    bool woken;
+    size_t len;
+
+    int r = read_some(rq, wake_fd, data, size, o->idle_timeout_ms, &len, &woken, e);
+    if (r == 0 && rq->body_left > 0 && too_slow(rq))
+        r = err_set(e, ERR_TIMEOUT, "the body came in at less than %llu bytes per second",
+                    (unsigned long long)o->min_rate);
+    if (r == -ERR_TIMEOUT)
+        rq->close = rq->linger = true; /* nobody waits for the rest */
+    if (r != 0)
+        return r;
+    *ret_len = len;
+    *ret_woken = woken;
     return 0;
 }
 
 int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
 {
-    int r = read_in_time(rq, data, size, ret_len, e);
+    bool woken;
 
-    if (r == -ERR_TIMEOUT)
-        rq->close = rq->linger = true; /* nobody waits for the rest */
-    return r;
+    return http_read_or_wake(rq, -1, data, size, ret_len, &woken, e);
+}
+
+bool http_has_body(const struct http_request *rq)
+{
+    return rq->message.framing.chunked || rq->message.framing.length > 0;
+}
+
+const char *http_trailer(const struct http_request *rq, const char *name)
+{
+    return rq->server->ops->trailer(rq, name);
 }
 
 bool http_drain(struct http_request *rq)
 {
     uint64_t deadline_ms = clock_mono_ms() + HTTP_DRAIN_MS;
     char scrap[4096];
+    bool woken;
     size_t len;
 
     while (rq->body_left > 0) {
         uint64_t now_ms = clock_mono_ms();
-        if (now_ms >= deadline_ms || read_some(rq, scrap, sizeof scrap, deadline_ms - now_ms, &len, NULL) != 0)
+        if (now_ms >= deadline_ms ||
+            read_some(rq, -1, scrap, sizeof scrap, deadline_ms - now_ms, &len, &woken, NULL) != 0)
             return false;
     }
     return true;
+}
+
+bool http_drain_arrived(struct http_request *rq)
+{
+    char scrap[4096];
+    size_t total = 0, len = 1;
+
+    while (rq->body_left > 0 && len > 0 && total < HTTP_DRAIN_MAX) {
+        if (take(rq, scrap, sizeof scrap, &len, NULL) != 0)
+            return false;
+        total += len;
+    }
+    return rq->body_left == 0;
 }

@@ -7,6 +7,7 @@
 #include <civetweb.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -75,7 +76,7 @@ static bool take_request(struct http_worker *w)
     pthread_mutex_lock(&w->lock);
     w->phase = PHASE_BUSY;
     w->since_ms = 0;
-    int fd = http_backend_fd(w);
+    int fd = http_civetweb_fd(w);
     pthread_mutex_unlock(&w->lock);
     http_request_init(w, w->connection, fd);
     return fd >= 0;
@@ -97,6 +98,24 @@ static bool has_hidden_lines(const struct mg_request_info *info)
     return end[1] != '\0' || end[2] != '\r';
 }
 
+static void read_message(struct http_request *rq, const struct mg_request_info *info)
+{
+    struct http_message *m = &rq->message;
+
+    m->method = info->request_method;
+    m->path = info->local_uri_raw;
+    m->query = info->query_string;
+    m->head.version = info->http_version;
+    for (int i = 0; i < info->num_headers; i++)
+        rq->headers[m->head.count++] = (struct http_header){.name = info->http_headers[i].name,
+                                                            .value = info->http_headers[i].value};
+    if (!http_head_check(&m->head, &m->framing, &rq->refusal))
+        return;
+    const char *connection = http_head_find(&m->head, "Connection");
+    if (connection != NULL && !http_list_holds(connection, "keep-alive")) /* as civetweb sees it */
+        m->framing.keep_alive = false;
+}
+
 static void end_request(struct http_worker *w)
 {
     pthread_mutex_lock(&w->lock);
@@ -115,19 +134,13 @@ static int on_request(struct mg_connection *connection)
         mg_disable_connection_keep_alive(connection);
         return 499;
     }
-    rq->method = info->request_method;
-    rq->raw_path = info->local_uri_raw;
-    rq->query = info->query_string;
-    rq->head = (struct http_head){.version = info->http_version, .headers = rq->headers};
-    for (int i = 0; i < info->num_headers; i++)
-        rq->headers[rq->head.count++] = (struct http_header){.name = info->http_headers[i].name,
-                                                             .value = info->http_headers[i].value};
     str_copy(rq->peer, sizeof rq->peer, info->remote_addr);
-
     if (has_hidden_lines(info))
-        http_serve_broken(w, 400, "The headers have a line that is not a header, or does not end in CR and LF.");
+        rq->refusal = http_refusal_of(400,
+                                      "The headers have a line that is not a header, or does not end in CR and LF.");
     else
-        http_serve(w);
+        read_message(rq, info);
+    http_serve(w);
     end_request(w);
     return rq->status > 0 ? rq->status : 499;
 }
@@ -159,15 +172,16 @@ static int on_error(struct mg_connection *connection, int status, const char *te
 
     (void)text;
     if (evicted != 0)
-        http_serve_broken(w, evicted, "The headers took too long.");
+        w->rq.refusal = http_refusal_of(evicted, "The headers took too long.");
     else if (late)
-        http_serve_broken(w, 408, "The headers were not complete in time.");
+        w->rq.refusal = http_refusal_of(408, "The headers were not complete in time.");
     else if (status == 413 || (status == 400 && is_too_large(w)))
-        http_serve_broken(w, 431, "The headers are larger than 16 KiB.");
+        w->rq.refusal = http_refusal_of(431, "The headers are larger than 16 KiB.");
     else if (status == 505)
-        http_serve_broken(w, 505, "This server speaks HTTP/1.1.");
+        w->rq.refusal = http_refusal_of(505, "This server speaks HTTP/1.1.");
     else
-        http_serve_broken(w, 400, "The request is not well-formed HTTP/1.1, or its method is not known.");
+        w->rq.refusal = http_refusal_of(400, "The request is not well-formed HTTP/1.1, or its method is not known.");
+    http_serve(w);
     return 0;
 }
 
@@ -259,10 +273,12 @@ static int open_descriptors(struct http_server *s, struct err *e)
     return 0;
 }
 
-int http_backend_start(struct http_server *s, struct err *e)
+static int start_backend(struct http_server *s, struct err *e)
 {
-    int r = open_descriptors(s, e);
+    int r = http_guard_start(s, e);
 
+    if (r == 0)
+        r = open_descriptors(s, e);
     if (r != 0)
         return r;
     pthread_once(&library_once, init_library);
@@ -290,10 +306,11 @@ static void set_quiet(struct http_server *s, bool quiet)
 /* civetweb can't stop listening without ending every request. So its listening socket is shut down, and a pipe that says
  * nothing takes the descriptor's place. At first it has a byte: the accepting thread, which the shutdown wakes in its
  * poll, looks at the pipe already but would not be woken by it, and must not go back to sleep. */
-void http_backend_stop_accepting(struct http_server *s)
+static void stop_accepting(struct http_server *s)
 {
     int fd = http_socket_find_listener(s->port);
 
+    http_guard_wake(s);
     if (fd < 0)
         return;
     set_quiet(s, false);
@@ -303,7 +320,7 @@ void http_backend_stop_accepting(struct http_server *s)
     set_quiet(s, true);
 }
 
-void http_backend_stop(struct http_server *s)
+static void stop_backend(struct http_server *s)
 {
     if (s->backend != NULL) {
         set_quiet(s, false); /* wakes the accepting thread */
@@ -314,11 +331,12 @@ void http_backend_stop(struct http_server *s)
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    http_guard_stop(s);
 }
 
 /* --- Connections --- */
 
-int http_backend_fd(struct http_worker *w)
+int http_civetweb_fd(struct http_worker *w)
 {
     if (w->fd < 0) {
         const struct mg_request_info *info = mg_get_request_info(w->connection);
@@ -328,7 +346,7 @@ int http_backend_fd(struct http_worker *w)
     return w->fd;
 }
 
-bool http_backend_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE])
+bool http_civetweb_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE])
 {
     const struct mg_request_info *info = mg_get_request_info(w->connection);
 
@@ -337,7 +355,7 @@ bool http_backend_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE])
 
 /* civetweb does not tell how much of the body it has read with the headers, and mg_read waits for everything it is asked
  * for. For one call the connection's descriptor is a socket at its end: mg_read returns what is buffered and no more. */
-int64_t http_backend_read_ahead(struct http_request *rq, void *data, size_t size)
+static int64_t read_ahead(struct http_request *rq, void *data, size_t size)
 {
     int saved = fcntl(rq->fd, F_DUPFD_CLOEXEC, 0);
 
@@ -347,15 +365,43 @@ int64_t http_backend_read_ahead(struct http_request *rq, void *data, size_t size
     int n = mg_read(rq->connection, data, size);
     replace_descriptor(rq->fd, saved);
     close(saved);
+    if (n < (int)size)
+        rq->ahead_done = true;
     return n < 0 ? 0 : n; /* at its end and nothing buffered: -1 */
 }
 
-int64_t http_backend_read(struct http_request *rq, void *data, size_t size)
+static int64_t read_body(struct http_request *rq, void *data, size_t size)
 {
-    return mg_read(rq->connection, data, size);
+    int64_t n = rq->ahead_done ? 0 : read_ahead(rq, data, size < INT_MAX ? size : INT_MAX);
+
+    if (n != 0)
+        return n < 0 ? -ERR_DISCONNECTED : n;
+    int64_t available = http_socket_available(rq->fd);
+    if (available > 0)
+        n = mg_read(rq->connection, data, size < (size_t)available ? size : (size_t)available);
+    return available < 0 || n < 0 ? -ERR_DISCONNECTED : n;
 }
 
-void http_backend_close(struct http_request *rq)
+static const char *no_trailer(const struct http_request *rq, const char *name)
+{
+    (void)rq;
+    (void)name;
+    return NULL;
+}
+
+static void close_connection(struct http_request *rq, bool linger)
 {
     mg_disable_connection_keep_alive(rq->connection);
+    if (linger)
+        http_guard_linger(rq->server, rq->fd);
 }
+
+const struct http_backend_ops http_civetweb = {
+    .start = start_backend,
+    .stop_accepting = stop_accepting,
+    .stop = stop_backend,
+    .fd = http_civetweb_fd,
+    .read = read_body,
+    .trailer = no_trailer,
+    .close = close_connection,
+};

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -13,9 +12,6 @@
 #include <unistd.h>
 
 #define MAX_LINGERING 256
-#define LINGER_MS 5000       /* whatever comes */
-#define LINGER_QUIET_MS 2000 /* when nothing comes */
-#define LINGER_BYTES (64 * 1024 * 1024)
 #define MAX_WAITING_OF_PEER 8
 #define PEER_WAIT_MS 1000  /* a burst of new connections is no attack: only those count that have waited */
 #define SCARCE_WAIT_MS 500 /* the same when threads are scarce */
@@ -24,7 +20,7 @@
 
 struct lingering {
     int fd;
-    uint64_t end_ms, quiet_ms, left;
+    struct http_linger linger;
 };
 
 struct waiting {
@@ -53,30 +49,13 @@ void http_guard_linger(struct http_server *s, int fd)
     struct http_guard *g = s->guard;
     uint64_t now_ms = clock_mono_ms();
 
-    shutdown(fd, SHUT_WR);
     pthread_mutex_lock(&g->lock);
     int copy = g->count < MAX_LINGERING ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (copy >= 0)
-        g->list[g->count++] = (struct lingering){
-            .fd = copy, .end_ms = now_ms + LINGER_MS, .quiet_ms = now_ms + LINGER_QUIET_MS, .left = LINGER_BYTES};
+        g->list[g->count++] = (struct lingering){.fd = copy, .linger = http_linger_begin(fd, now_ms)};
     pthread_mutex_unlock(&g->lock);
     if (copy >= 0)
         http_guard_wake(s);
-}
-
-/* Reads and forgets. False when the connection has ended or was given enough time. */
-static bool keeps_lingering(struct lingering *l, uint64_t now_ms)
-{
-    char scrap[16 * 1024];
-    ssize_t n = recv(l->fd, scrap, sizeof scrap, MSG_DONTWAIT);
-
-    if (n > 0) {
-        l->quiet_ms = now_ms + LINGER_QUIET_MS;
-        l->left -= (uint64_t)n < l->left ? (uint64_t)n : l->left;
-    }
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-        return false;
-    return l->left > 0 && now_ms < l->end_ms && now_ms < l->quiet_ms;
 }
 
 static void read_lingering(struct http_guard *g)
@@ -85,7 +64,7 @@ static void read_lingering(struct http_guard *g)
 
     pthread_mutex_lock(&g->lock);
     for (size_t i = 0; i < g->count;) {
-        if (keeps_lingering(&g->list[i], now_ms)) {
+        if (http_linger_read(&g->list[i].linger, g->list[i].fd, now_ms)) {
             i++;
             continue;
         }
@@ -112,7 +91,7 @@ static size_t list_waiting(struct http_server *s, struct waiting *list)
     for (unsigned i = 0; i < s->options.threads; i++) {
         struct http_worker *w = &s->workers[i];
         pthread_mutex_lock(&w->lock);
-        if (w->phase == PHASE_WAITING && w->evicted == 0 && http_backend_peer(w, list[n].peer)) {
+        if (w->phase == PHASE_WAITING && w->evicted == 0 && http_civetweb_peer(w, list[n].peer)) {
             list[n].worker = w;
             list[n].since_ms = w->since_ms;
             list[n].is_first = w->is_first;
@@ -132,7 +111,7 @@ static void evict(const struct waiting *victim, int status)
 
     pthread_mutex_lock(&w->lock);
     if (w->phase == PHASE_WAITING && w->since_ms == victim->since_ms) {
-        int fd = http_backend_fd(w);
+        int fd = http_civetweb_fd(w);
         w->evicted = status;
         if (fd >= 0)
             shutdown(fd, SHUT_RD);

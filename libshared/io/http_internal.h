@@ -4,21 +4,23 @@
 #include "http_server.h"
 #include "proto/http_address.h"
 #include "proto/http_request.h"
+#include "proto/http_stream.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
-/* What the files of the HTTP server share: http_server.c (routes, limits, requests), http_body.c and http_answer.c (bytes
- * in and out), http_guard.c (waiting and lingering connections), http_socket.c (descriptors) and http_civetweb.c, the only
- * one that knows the back end. */
+/* What the files of the HTTP server share: http_server.c (routes, limits, requests), http_cors.c, http_body.c and
+ * http_answer.c (bytes in and out), http_socket.c (descriptors), and below them one of two back ends: http_civetweb.c, the
+ * only one that knows civetweb, with http_guard.c (waiting and lingering connections); or http_poll.c (the loop) with
+ * http_pool.c (threads). */
 
-#define HTTP_HEAD_SIZE (16 * 1024)  /* a request's header block */
 #define HTTP_ANSWER_SIZE (8 * 1024) /* an answer's header block */
 #define HTTP_STALL_MS 30000         /* a client that takes nothing of an answer for so long is gone */
 #define HTTP_DRAIN_MAX (64 * 1024)  /* unread body that is read to keep the connection */
 #define HTTP_DRAIN_MS 1000
-#define HTTP_METHOD_SIZE 16
+#define HTTP_BODY_CHUNKED UINT64_MAX
 #define HTTP_ID_SIZE 65
 
 enum http_answer_state { ANSWER_NONE, ANSWER_STREAMING, ANSWER_DONE };
@@ -28,16 +30,15 @@ struct http_request {
     void *connection; /* the back end's */
     int fd;
 
-    const struct http_route *route;        /* NULL until it is found */
-    const char *method, *raw_path, *query; /* query NULL when there is none */
-    struct http_head head;
-    struct http_framing framing;
+    const struct http_route *route; /* NULL until it is found */
+    struct http_message message;
+    struct http_refusal refusal; /* status 0: none */
     struct log_ids ids;
     uint64_t start_us;
 
     /* Body */
-    uint64_t body_left; /* bytes that the client still owes */
-    bool ahead_done;    /* what the back end had read with the headers was handed out */
+    uint64_t body_left; /* bytes that the client still owes; HTTP_BODY_CHUNKED until the end of a chunked one */
+    bool ahead_done;    /* civetweb: what it had read with the headers was handed out */
     bool continue_sent;
     bool counted;                            /* among the server's `bodies` */
     uint64_t window_bytes, window_waited_ms; /* since the minimum rate was looked at */
@@ -46,6 +47,7 @@ struct http_request {
     enum http_answer_state answer;
     int status;
     bool is_head, close, linger, broken, chunked;
+    bool cors;            /* the path's answers say what other origins may do */
     uint64_t answer_left; /* of a streamed answer whose length is known */
     uint64_t sent;        /* bytes of body */
     size_t out_len;       /* of `out`, not sent yet */
@@ -75,8 +77,10 @@ struct http_worker {
     bool is_first;     /* no request was served on this connection yet */
     uint64_t since_ms; /* in this phase */
     int evicted;       /* status for a connection that the guard cut off, or 0 */
-    void *connection;
-    int fd; /* -1 until it is looked for */
+    void *connection;  /* civetweb's; or the pool that the thread belongs to */
+    int fd;            /* -1 until it is looked for */
+    pthread_t thread;  /* http_pool.c's */
+    bool started, ended;
 
     uint64_t date_s; /* what date_text says; the worker's own */
     char date_text[32];
@@ -86,6 +90,7 @@ struct http_worker {
 struct http_server {
     struct http_server_options options;
     struct http_networks trusted;
+    const struct http_backend_ops *ops;
     void *backend;
     uint16_t port;
     int eof_fd;           /* a socket at its end */
@@ -95,39 +100,57 @@ struct http_server {
     struct http_worker *workers;
     _Atomic unsigned worker_count; /* those that have begun */
     unsigned max_bodies, max_requests, max_connections;
-    _Atomic unsigned connections, requests, bodies;
-    _Atomic bool stopping;
-    uint64_t id_seed; /* request ids are this and a number, mixed */
+    _Atomic unsigned connections; /* that hold a thread, or wait for one */
+    _Atomic unsigned requests, bodies;
+    _Atomic bool stopping, cutting; /* http_server_stop was called; its grace is over */
+    uint64_t id_seed;               /* request ids are this and a number, mixed */
     _Atomic uint64_t id_count;
 
     struct http_guard *guard;
 };
 
-/* --- http_server.c, called by the back end --- */
-/* Serves the request whose method, raw_path, query, head and peer are filled in. */
-void http_serve(struct http_worker *w);
-/* Answers what could not be read as a request: 400, 408, 431, 505, or 503 with Retry-After. */
-void http_serve_broken(struct http_worker *w, int status, const char *detail);
-void http_request_init(struct http_worker *w, void *connection, int fd);
+/* A connection that was answered before it had sent everything: a while is granted to read the answer. */
+struct http_linger {
+    uint64_t end_ms, quiet_ms, left;
+};
 
-/* --- http_civetweb.c --- */
-int http_backend_start(struct http_server *s, struct err *e) __attribute__((warn_unused_result));
-void http_backend_stop_accepting(struct http_server *s);
-void http_backend_stop(struct http_server *s);
-/* The descriptor of the worker's connection, -1 when it is gone. Call with the worker's lock held. */
-int http_backend_fd(struct http_worker *w);
-/* The peer's address of a waiting connection; false when it isn't known yet. Call with the worker's lock held. */
-bool http_backend_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE]);
-/* Bytes of the body that came with the headers, less than `size` when that was all of them; negative on failure. */
-int64_t http_backend_read_ahead(struct http_request *rq, void *data, size_t size);
-/* `size` bytes that are known to have arrived; fewer when the connection broke. */
-int64_t http_backend_read(struct http_request *rq, void *data, size_t size);
-/* The connection ends with this request. */
-void http_backend_close(struct http_request *rq);
+struct http_backend_ops {
+    bool takes_chunks;
+    int (*start)(struct http_server *s, struct err *e);
+    void (*stop_accepting)(struct http_server *s);
+    void (*stop)(struct http_server *s); /* also after a start that failed */
+    /* The descriptor of the worker's connection, -1 when it is gone. Called with the worker's lock held. */
+    int (*fd)(struct http_worker *w);
+    /* Bytes of the body that have arrived, up to `size`; 0 when there are none at the moment, or it has ended, which
+     * body_left tells of a chunked one; -ERR_DISCONNECTED, -ERR_INVALID. Never waits. */
+    int64_t (*read)(struct http_request *rq, void *data, size_t size);
+    const char *(*trailer)(const struct http_request *rq, const char *name);
+    /* The connection ends with this request. With `linger` the client may still be sending. */
+    void (*close)(struct http_request *rq, bool linger);
+};
+extern const struct http_backend_ops http_civetweb, http_poll;
+
+/* --- http_server.c, called by the back end --- */
+void http_request_init(struct http_worker *w, void *connection, int fd);
+/* Serves the request whose message and peer are filled in; or answers its refusal and closes the connection. */
+void http_serve(struct http_worker *w);
+/* The refusal of what could not be read as a request: 400, 408, 431, 505, 503. */
+struct http_refusal http_refusal_of(int status, const char *detail);
+
+/* --- http_cors.c --- */
+void http_cors_fields(struct http_request *rq,
+                      void (*put)(struct http_request *rq, const char *name, const char *value));
 
 /* --- http_body.c --- */
 /* Reads what is left of a small body, so that the connection can go on. False when it did not come in time. */
 bool http_drain(struct http_request *rq);
+/* The same with what has arrived, without waiting. */
+bool http_drain_arrived(struct http_request *rq);
+
+/* --- http_civetweb.c --- */
+int http_civetweb_fd(struct http_worker *w);
+/* The peer's address of a waiting connection; false when it isn't known yet. Call with the worker's lock held. */
+bool http_civetweb_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE]);
 
 /* --- http_guard.c --- */
 /* One thread that looks after connections nobody serves: it cuts off those that hold a thread while they only wait
@@ -145,7 +168,12 @@ int http_socket_find(uint16_t local_port, const char *peer, uint16_t peer_port);
 int http_socket_find_listener(uint16_t local_port);
 /* Sends everything; false when the client is gone or takes nothing for stall_ms. */
 bool http_socket_send(int fd, struct iovec *parts, size_t count, int stall_ms);
-/* Bytes that can be read at once. */
-size_t http_socket_available(int fd);
+/* Bytes that can be read at once; -1 when the client is gone and nothing is left. */
+int64_t http_socket_available(int fd);
+/* The peer's address as text; false for what is no TCP socket. */
+bool http_socket_peer(const struct sockaddr_storage *end, char text[HTTP_ADDRESS_SIZE]);
+/* Reads and forgets. False when the connection has ended or was given enough time. */
+bool http_linger_read(struct http_linger *l, int fd, uint64_t now_ms);
+struct http_linger http_linger_begin(int fd, uint64_t now_ms);
 
 #endif

@@ -12,6 +12,7 @@
 
 #define SMALL_BODY (64 * 1024) /* what a route that takes no body puts up with */
 #define DEFAULT_HEADER_MS 10000
+#define DEFAULT_KEEP_ALIVE_MS 60000
 #define DEFAULT_IDLE_MS 60000
 #define DEFAULT_WINDOW_MS 60000
 
@@ -46,12 +47,13 @@ void http_request_init(struct http_worker *w, void *connection, int fd)
     rq->ids.request = rq->id;
     *rq->peer = *rq->path = '\0';
     rq->match.count = 0;
-    rq->method = "-";
+    rq->message.method = "-";
+    rq->message.head = (struct http_head){.version = "1.1", .headers = rq->headers};
 }
 
 const char *http_method(const struct http_request *rq)
 {
-    return rq->method;
+    return rq->message.method;
 }
 
 const char *http_path(const struct http_request *rq)
@@ -66,7 +68,7 @@ const char *http_path_param(const struct http_request *rq, const char *name)
 
 const char *http_header(const struct http_request *rq, const char *name)
 {
-    return http_head_find(&rq->head, name);
+    return http_head_find(&rq->message.head, name);
 }
 
 size_t http_header_count(const struct http_request *rq, const char *name)
@@ -81,14 +83,14 @@ size_t http_header_count(const struct http_request *rq, const char *name)
 
 bool http_query(const struct http_request *rq, const char *name, char *out, size_t size)
 {
-    return http_query_find(rq->query, name, out, size);
+    return http_query_find(rq->message.query, name, out, size);
 }
 
 bool http_content_length(const struct http_request *rq, uint64_t *ret)
 {
-    if (rq->framing.has_length)
-        *ret = rq->framing.length;
-    return rq->framing.has_length;
+    if (rq->message.framing.has_length)
+        *ret = rq->message.framing.length;
+    return rq->message.framing.has_length;
 }
 
 const char *http_peer(const struct http_request *rq)
@@ -135,26 +137,13 @@ static void collect_methods(struct http_request *rq, struct buf *allow)
     for (const struct http_route *route = rq->server->options.routes; route->method != NULL; route++) {
         if (!http_route_match(route->path, rq->path, &rq->match))
             continue;
+        rq->cors |= route->cors;
         add_method(allow, route->method);
         if (method_fits(route, "GET"))
             add_method(allow, "HEAD");
     }
     if (allow->len > 0)
         add_method(allow, "OPTIONS");
-}
-
-static void answer_options(struct http_request *rq, const char *allow)
-{
-    const struct http_server_options *o = &rq->server->options;
-    const struct http_field fields[] = {
-        {"Allow", allow},
-        {"Access-Control-Allow-Methods", o->cors_origins == NULL ? NULL : o->cors_methods},
-        {"Access-Control-Allow-Headers", o->cors_origins == NULL ? NULL : o->cors_headers},
-        {"Access-Control-Max-Age", o->cors_origins == NULL ? NULL : "86400"},
-        {NULL, NULL},
-    };
-
-    http_respond(rq, 204, fields, NULL, NULL, 0);
 }
 
 static void answer_without_route(struct http_request *rq)
@@ -169,12 +158,12 @@ static void answer_without_route(struct http_request *rq)
             "There is nothing at this path; the README and /api/v1/openapi.json of the api say what there is.");
         return;
     }
-    if (strcmp(rq->method, "OPTIONS") == 0) {
-        answer_options(rq, buf_cstr(&allow));
-        return;
-    }
-    http_problem(rq, 405, "method-not-allowed", (struct http_field[]){{"Allow", buf_cstr(&allow)}, {NULL, NULL}},
-                 "This path can't be asked with this method; the Allow header names those that it takes.");
+    const struct http_field fields[] = {{"Allow", buf_cstr(&allow)}, {NULL, NULL}};
+    if (strcmp(rq->message.method, "OPTIONS") == 0)
+        http_respond(rq, 204, fields, NULL, NULL, 0);
+    else
+        http_problem(rq, 405, "method-not-allowed", fields,
+                     "This path can't be asked with this method; the Allow header names those that it takes.");
 }
 
 /* --- Limits --- */
@@ -200,21 +189,20 @@ static bool count_body(struct http_request *rq)
 /* Whether the request may reach its handler; if not it was answered. */
 static bool admit(struct http_request *rq)
 {
-    if (rq->framing.chunked) {
+    if (rq->message.framing.chunked && !rq->server->ops->takes_chunks) {
         rq->close = rq->linger = true;
         http_problem(rq, 411, "length-required", NULL,
                      "This server needs to know the length of a body before it: send Content-Length instead of "
                      "Transfer-Encoding: chunked.");
         return false;
     }
-    if (!rq->route->body && rq->framing.length > SMALL_BODY) {
+    if (!rq->route->body && rq->message.framing.length > SMALL_BODY) {
         http_problem(rq, 413, "too-large", NULL, "This path takes no request body.");
         return false;
     }
     if (rq->route->always)
         return true;
-    if (rq->server->requests > rq->server->max_requests ||
-        (rq->route->body && rq->framing.length > 0 && !count_body(rq))) {
+    if (rq->server->requests > rq->server->max_requests || (rq->route->body && http_has_body(rq) && !count_body(rq))) {
         refuse_busy(rq);
         return false;
     }
@@ -231,8 +219,8 @@ static void log_failure(const struct http_request *rq, const struct err *e)
         level = LOG_ERROR;
     else if (e->kind == ERR_TEMPORARY || e->kind == ERR_BUSY || e->kind == ERR_STALE)
         level = LOG_WARN;
-    log_write(level, &rq->ids, "request failed", "method", rq->method, "path", rq->path, "kind", err_kind_name(e->kind),
-              "error", e->text, (char *)0);
+    log_write(level, &rq->ids, "request failed", "method", rq->message.method, "path", rq->path, "kind",
+              err_kind_name(e->kind), "error", e->text, (char *)0);
 }
 
 /* What is our own fault or that of a service behind us is told to the log, not to the client. */
@@ -272,28 +260,45 @@ static void run_handler(struct http_request *rq)
     }
 }
 
-static void answer(struct http_request *rq)
+/* False with the answer given when the target can't be one of ours. */
+static bool read_target(struct http_request *rq)
 {
-    struct http_refusal refusal;
-
-    if (!http_head_check(&rq->head, &rq->framing, &refusal)) {
-        rq->close = rq->linger = true;
-        http_problem(rq, refusal.status, refusal.type, NULL, refusal.detail);
-        return;
-    }
-    rq->body_left = rq->framing.length;
-    if (rq->raw_path == NULL || !http_path_decode(rq->raw_path, rq->path)) {
+    if (rq->message.path == NULL || !http_path_decode(rq->message.path, rq->path)) {
         *rq->path = '\0';
         http_problem(rq, 400, "bad-request", NULL,
                      "The path is longer than 2 KiB, is not properly escaped UTF-8, or has \".\" or \"..\" in it.");
+        return false;
+    }
+    if (!http_query_valid(rq->message.query)) {
+        http_problem(rq, 400, "bad-request", NULL, "The query is not properly escaped UTF-8.");
+        return false;
+    }
+    return true;
+}
+
+static void answer(struct http_request *rq)
+{
+    const char *override = rq->server->options.method_override ? http_header(rq, "X-HTTP-Method-Override") : NULL;
+
+    if (rq->refusal.status != 0) {
+        rq->close = rq->linger = true;
+        http_problem(rq, rq->refusal.status, rq->refusal.type, NULL, rq->refusal.detail);
         return;
     }
-    rq->route = find_route(rq, rq->method);
-    if (rq->route == NULL && rq->is_head)
+    rq->body_left = rq->message.framing.chunked ? HTTP_BODY_CHUNKED : rq->message.framing.length;
+    if (!read_target(rq))
+        return;
+    if (override != NULL)
+        rq->message.method = override;
+    rq->route = find_route(rq, rq->message.method);
+    if (rq->route == NULL && strcmp(rq->message.method, "HEAD") == 0)
         rq->route = find_route(rq, "GET");
-    if (rq->route == NULL)
+    if (rq->route == NULL) {
         answer_without_route(rq);
-    else if (admit(rq))
+        return;
+    }
+    rq->cors = rq->route->cors;
+    if (admit(rq))
         run_handler(rq);
 }
 
@@ -301,13 +306,15 @@ static void account(const struct http_request *rq)
 {
     static const char *const classes[] = {"other", "1xx", "2xx", "3xx", "4xx", "5xx"};
     double seconds = (double)(clock_mono_us() - rq->start_us) / 1e6;
-    enum log_level level = rq->status >= 500 ? LOG_INFO : LOG_DEBUG;
+    bool is_failure = rq->status >= 500 && rq->status != 503; /* refusing must stay cheap when many are refused */
+    enum log_level level = is_failure ? LOG_INFO : LOG_DEBUG;
 
     metric_add(&requests_total, classes[rq->status >= 100 && rq->status < 600 ? rq->status / 100 : 0], 1);
     metric_observe(&request_seconds, NULL, seconds);
     if (log_enabled(level))
-        log_write(level, &rq->ids, "request", "method", rq->method, "path", rq->path, "status", num_i64(rq->status).s,
-                  "bytes", num_u64(rq->sent).s, "ms", num_double(seconds * 1e3, 1).s, "peer", rq->peer, (char *)0);
+        log_write(level, &rq->ids, "request", "method", rq->message.method, "path", rq->path, "status",
+                  num_i64(rq->status).s, "bytes", num_u64(rq->sent).s, "ms", num_double(seconds * 1e3, 1).s, "peer",
+                  rq->peer, (char *)0);
 }
 
 /* Leaves the connection ready for its next request, or closes it so that the client can still read the answer. */
@@ -323,9 +330,7 @@ static void finish(struct http_request *rq)
         atomic_fetch_sub(&s->bodies, 1);
     if (!rq->close)
         return;
-    http_backend_close(rq);
-    if (!rq->broken && (rq->linger || rq->body_left > 0))
-        http_guard_linger(s, rq->fd);
+    s->ops->close(rq, !rq->broken && (rq->linger || rq->body_left > 0));
 }
 
 void http_serve(struct http_worker *w)
@@ -334,12 +339,12 @@ void http_serve(struct http_worker *w)
     struct http_server *s = w->server;
     char peer[HTTP_ADDRESS_SIZE];
 
-    const char *id = http_head_find(&rq->head, "X-Request-ID");
+    const char *id = http_header(rq, "X-Request-ID");
     if (id != NULL && id_request_valid(id))
         str_copy(rq->id, sizeof rq->id, id);
     str_copy(peer, sizeof peer, rq->peer);
-    http_client_address(&s->trusted, peer, &rq->head, rq->peer);
-    rq->is_head = strcmp(rq->method, "HEAD") == 0;
+    http_client_address(&s->trusted, peer, &rq->message.head, rq->peer);
+    rq->is_head = strcmp(rq->message.method, "HEAD") == 0; /* what is overridden is still framed as it was asked */
 
     atomic_fetch_add(&s->requests, 1);
     answer(rq);
@@ -348,15 +353,11 @@ void http_serve(struct http_worker *w)
     account(rq);
 }
 
-void http_serve_broken(struct http_worker *w, int status, const char *detail)
+struct http_refusal http_refusal_of(int status, const char *detail)
 {
-    struct http_request *rq = &w->rq;
     const char *type = status == 408 ? "timeout" : status == 431 ? "headers-too-large" : "bad-request";
 
-    rq->close = rq->linger = true;
-    http_problem(rq, status, status == 503 ? "busy" : type, NULL, detail);
-    finish(rq);
-    account(rq);
+    return (struct http_refusal){.status = status, .type = status == 503 ? "busy" : type, .detail = detail};
 }
 
 /* --- Start and stop --- */
@@ -393,9 +394,9 @@ static int start(struct http_server *s, struct err *e)
         return err_set(e, ERR_INVALID, "an HTTP server needs at least two threads");
     if (http_networks_parse(s->options.trusted_proxies, &s->trusted, e) != 0)
         return err_wrap(e, "trusted proxies");
-    if ((r = make_workers(s, e)) != 0 || (r = http_guard_start(s, e)) != 0)
+    if ((r = make_workers(s, e)) != 0)
         return r;
-    return http_backend_start(s, e);
+    return s->ops->start(s, e);
 }
 
 int http_server_start(const struct http_server_options *options, struct http_server **ret, struct err *e)
@@ -405,12 +406,15 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     if (s == NULL)
         return err_set(e, ERR_TEMPORARY, "no memory for an HTTP server");
     s->options = *options;
+    s->ops = options->backend == HTTP_POLL ? &http_poll : &http_civetweb;
     s->id_seed = id_random_u64();
     s->eof_fd = s->quiet[0] = s->quiet[1] = -1;
     if (s->options.trusted_proxies == NULL)
         s->options.trusted_proxies = "";
     if (s->options.header_timeout_ms == 0)
         s->options.header_timeout_ms = DEFAULT_HEADER_MS;
+    if (s->options.keep_alive_timeout_ms == 0)
+        s->options.keep_alive_timeout_ms = DEFAULT_KEEP_ALIVE_MS;
     if (s->options.idle_timeout_ms == 0)
         s->options.idle_timeout_ms = DEFAULT_IDLE_MS;
     if (s->options.min_rate_window_ms == 0)
@@ -437,7 +441,7 @@ static void cut_off(struct http_server *s)
     for (unsigned i = 0; i < s->options.threads; i++) {
         struct http_worker *w = &s->workers[i];
         pthread_mutex_lock(&w->lock);
-        int fd = w->phase == PHASE_FREE ? -1 : http_backend_fd(w);
+        int fd = w->phase == PHASE_FREE ? -1 : s->ops->fd(w);
         if (fd >= 0)
             shutdown(fd, SHUT_RDWR);
         pthread_mutex_unlock(&w->lock);
@@ -449,10 +453,10 @@ static void end_requests(struct http_server *s, uint64_t grace_ms)
     uint64_t deadline = clock_mono_ms() + grace_ms;
 
     s->stopping = true;
-    http_backend_stop_accepting(s);
-    http_guard_wake(s);
+    s->ops->stop_accepting(s);
     while (s->connections > 0 && clock_mono_ms() < deadline)
         clock_sleep_ms(5);
+    s->cutting = true;
     cut_off(s);
 }
 
@@ -462,8 +466,7 @@ void http_server_stop(struct http_server *s, uint64_t grace_ms)
         return;
     if (s->port != 0)
         end_requests(s, grace_ms);
-    http_backend_stop(s);
-    http_guard_stop(s);
+    s->ops->stop(s);
     for (unsigned i = 0; s->workers != NULL && i < s->options.threads; i++)
         pthread_mutex_destroy(&s->workers[i].lock);
     mem_free(s->workers);

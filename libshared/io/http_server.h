@@ -9,23 +9,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An HTTP/1.1 server as the services see it: a table of routes, a thread per connection, streaming bodies both ways. The
- * back end (civetweb) is known in http_civetweb.c only, and nothing here betrays it.
+/* An HTTP/1.1 server as the services see it: a table of routes, a thread per request, streaming bodies both ways. What
+ * is below it, one of two back ends, does not show but for what is said here.
  *
  * Before a handler runs the server has refused, with problem+json and a closed connection, what is ambiguous or too big
  * (400: both Transfer-Encoding and Content-Length, several of either, a Content-Length that is not all digits, more than
  * 63 headers, lines that are no headers or do not end in CR LF, no or several Host; 431: headers over 16 KiB; 408: headers
- * not complete in time; 411: a chunked body, which this back end can't read to its end). It has answered 404, 405 with
- * Allow, 400 for paths that could be read in two ways, 413, and OPTIONS (CORS preflight, unless a route takes it).
- * Every answer carries X-Request-ID.
+ * not complete in time). It has answered 404, 405 with Allow, 400 for paths and queries that could be read in two ways,
+ * 413, and OPTIONS (CORS preflight, unless a route takes it). Every answer carries X-Request-ID.
  *
  * Threads. Of N (more than 64; below that half instead of 32 and a quarter instead of 8)
  *   - N − 32 may read bodies; a further request for a route with `body` gets 503 with Retry-After before its body;
- *   - N − 8 may serve requests; further ones get 503, but for routes with `always` set (health, metrics);
- *   - a connection that waits for its first headers, or is idle between requests, holds a thread too. So when fewer than
- *     32 are free, those that have waited half a second are closed, oldest first; and at any time, when more than 8
- *     of one peer have waited a second for first headers, the oldest are closed (trusted proxies excepted). A burst of new
- *     connections is thus served however large it is, and health checks are answered within a second. */
+ *   - N − 8 may serve requests; further ones get 503, but for routes with `always` set (health, metrics).
+ *
+ * HTTP_POLL takes everything that RFC 9112 allows in a body: chunks, whose extensions are ignored, and trailers; what is
+ * malformed in it is ERR_INVALID where it stands, and every byte before it is given out first. Threads are made when
+ * requests need them; a connection that waits, idle or with half a head, holds none, and no memory but a few hundred bytes
+ * when nothing of it is there. Up to 10 000 connections are kept, or as many as three quarters of RLIMIT_NOFILE allow,
+ * which is raised as far as it may be; then those that wait make room for new ones, idle ones first, oldest first. When
+ * more than 8 of one peer have been sending their headers for more than a second, the oldest get 408 (trusted proxies
+ * excepted). Every connection is closed so that the client can read the answer.
+ *
+ * HTTP_CIVETWEB can't read a chunked body to its end and answers 411. N threads are made at the start. A connection that
+ * waits for its first headers, or is idle between requests, holds one too. So when fewer than 32 are free, those that have
+ * waited half a second are closed, oldest first; and at any time, when more than 8 of one peer have waited a second for
+ * first headers, the oldest are closed (trusted proxies excepted). A burst of new connections is thus served however large
+ * it is, and health checks are answered within a second. */
 
 struct http_server;
 struct http_request;
@@ -45,7 +54,7 @@ struct http_route {
 
 enum http_backend {
     HTTP_CIVETWEB, /* a thread per connection; no chunked bodies, no trailers (411) */
-    HTTP_POLL,     /* a poll loop for accepting, headers and idle connections; a thread per request */
+    HTTP_POLL,     /* a loop for accepting, headers and idle connections; a thread per request */
 };
 
 /* Strings are kept by reference. */
@@ -53,17 +62,18 @@ struct http_server_options {
     const char *host;
     uint16_t port; /* 0: a free one */
     const struct http_route *routes;
-    void *ctx;                   /* given to every handler */
-    unsigned threads;            /* HTTP_THREADS */
-    const char *trusted_proxies; /* TRUSTED_PROXIES, "" for none */
-    uint64_t header_timeout_ms;  /* headers complete; also how long a connection may be idle; 0: 10000 */
-    uint64_t idle_timeout_ms;    /* body: no byte for so long → ERR_TIMEOUT; 0: 60000 */
-    uint64_t min_rate;           /* body: bytes per second over a minute, below → ERR_TIMEOUT; 0: off */
-    uint64_t min_rate_window_ms; /* that minute; 0: 60000 */
+    void *ctx;                      /* given to every handler */
+    unsigned threads;               /* HTTP_THREADS */
+    const char *trusted_proxies;    /* TRUSTED_PROXIES, "" for none */
+    uint64_t header_timeout_ms;     /* from the first byte of the headers to their last, whatever comes; 0: 10000 */
+    uint64_t keep_alive_timeout_ms; /* idle between two requests; 0: 60000; civetweb knows header_timeout_ms only */
+    uint64_t idle_timeout_ms;       /* body: no byte for so long → ERR_TIMEOUT; 0: 60000 */
+    uint64_t min_rate;              /* body: bytes per second over a minute, below → ERR_TIMEOUT; 0: off */
+    uint64_t min_rate_window_ms;    /* that minute; 0: 60000 */
     enum http_backend backend;
     bool method_override; /* X-HTTP-Method-Override replaces the method before a route is looked for */
     /* "*", or origins separated by commas, or NULL: none. One that is listed by name is answered by name, with
-     * Access-Control-Allow-Credentials, any other under "*" with "*"; Vary: Origin always. */
+     * Access-Control-Allow-Credentials, any other under "*" with "*"; with Vary: Origin unless the list is "*". */
     const char *cors_origins;
     const char *cors_methods, *cors_headers, *cors_expose; /* comma-separated, NULL: none */
 };
@@ -91,8 +101,9 @@ const char *http_peer(const struct http_request *rq);              /* client add
 const struct log_ids *http_log_ids(const struct http_request *rq); /* request id */
 
 /* Reads what has come of the body, up to `size` bytes, waiting for the first; *ret_len 0 is its end. The first call sends
- * 100 Continue when the client waits for it. ERR_DISCONNECTED: the client went away before the end. ERR_TIMEOUT: idle or
- * too slow; only time spent waiting for the client counts, so a handler may be as slow as it has to be. */
+ * 100 Continue when the client waits for it. ERR_DISCONNECTED: the client went away before the end. ERR_INVALID: chunks
+ * that are none. ERR_TIMEOUT: idle or too slow; only time spent waiting for the client counts, so a handler may be as slow
+ * as it has to be. */
 int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len, struct err *e)
     __attribute__((warn_unused_result));
 
@@ -100,7 +111,7 @@ int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len,
  * of the body is there; the caller empties it. HTTP_POLL only. */
 int http_read_or_wake(struct http_request *rq, int wake_fd, void *data, size_t size, size_t *ret_len, bool *ret_woken,
                       struct err *e) __attribute__((warn_unused_result));
-/* A body was announced: a Content-Length over 0, or chunks. */
+/* A body was announced: a Content-Length over 0, or chunks (of which there may be none). */
 bool http_has_body(const struct http_request *rq);
 /* A field of the trailer section (RFC 9112, 7.1.2), once http_read has come to the end; NULL when absent. */
 const char *http_trailer(const struct http_request *rq, const char *name);

@@ -125,9 +125,57 @@ bool http_socket_send(int fd, struct iovec *parts, size_t count, int stall_ms)
     return true;
 }
 
-size_t http_socket_available(int fd)
+int64_t http_socket_available(int fd)
 {
+    char byte;
     int n;
 
-    return ioctl(fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+    if (ioctl(fd, FIONREAD, &n) != 0)
+        return -1;
+    if (n > 0)
+        return n;
+    ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got > 0 ? 1 : got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+bool http_socket_peer(const struct sockaddr_storage *end, char text[HTTP_ADDRESS_SIZE])
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    uint16_t port;
+
+    if (end->ss_family != AF_INET6)
+        return describe(end, &port, text);
+    memcpy(&v6, &((const struct sockaddr_in6 *)(const void *)end)->sin6_addr, sizeof v6);
+    if (!IN6_IS_ADDR_V4MAPPED(&v6))
+        return describe(end, &port, text);
+    memcpy(&v4, v6.s6_addr + 12, sizeof v4);
+    return inet_ntop(AF_INET, &v4, text, HTTP_ADDRESS_SIZE) != NULL;
+}
+
+/* --- Lingering --- */
+
+#define LINGER_MS 5000       /* whatever comes */
+#define LINGER_QUIET_MS 2000 /* when nothing comes */
+#define LINGER_BYTES (64 * 1024 * 1024)
+
+struct http_linger http_linger_begin(int fd, uint64_t now_ms)
+{
+    shutdown(fd, SHUT_WR);
+    return (struct http_linger){
+        .end_ms = now_ms + LINGER_MS, .quiet_ms = now_ms + LINGER_QUIET_MS, .left = LINGER_BYTES};
+}
+
+bool http_linger_read(struct http_linger *l, int fd, uint64_t now_ms)
+{
+    char scrap[64 * 1024];
+    ssize_t n = recv(fd, scrap, sizeof scrap, MSG_DONTWAIT | MSG_TRUNC); /* TCP: dropped without being copied */
+
+    if (n > 0) {
+        l->quiet_ms = now_ms + LINGER_QUIET_MS;
+        l->left -= (uint64_t)n < l->left ? (uint64_t)n : l->left;
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        return false;
+    return l->left > 0 && now_ms < l->end_ms && now_ms < l->quiet_ms;
 }

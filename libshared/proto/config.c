@@ -80,7 +80,7 @@ static const struct config_row rows[] = {
     {"TRANSCODE_STALL_MS", "60000", WORKER, &config_number, AT(transcode_stall_ms), 100, 86400000,
      "no progress for so long fails the attempt"},
     {"SCRATCH_DIR", "$TMPDIR/weir", WORKER, &config_path, AT(scratch_dir), 0, 0, "segments on their way to the store"},
-    {"SOURCE_CACHE", "64MiB", WORKER, &config_size, AT(source_cache), MIB, 64 * GIB,
+    {"SOURCE_CACHE", "64MiB", WORKER, &config_size, AT(source_cache), MIB, GIB,
      "memory per job for the source's bytes"},
     {"ORPHAN_MAX_MS", "600000", WORKER, &config_number, AT(orphan_max_ms), 0, 86400000,
      "how long work goes on without Redis"},

@@ -47,23 +47,41 @@ static bool is_field_value(const char *s)
     return true;
 }
 
+bool http_fields_valid(const struct http_head *head)
+{
+    for (size_t i = 0; i < head->count; i++)
+        if (!is_token(head->headers[i].name) || !is_field_value(head->headers[i].value))
+            return false;
+    return true;
+}
+
 static bool check_fields(const struct http_head *head, struct http_refusal *refusal)
 {
     if (head->count > HTTP_MAX_HEADERS)
         return refuse(refusal, 400, "too-many-headers", "The request has more than 63 headers.");
-    for (size_t i = 0; i < head->count; i++)
-        if (!is_token(head->headers[i].name) || !is_field_value(head->headers[i].value))
-            return refuse(refusal, 400, "bad-request",
-                          "A header's name or value holds a character that is not allowed there.");
+    if (!http_fields_valid(head))
+        return refuse(refusal, 400, "bad-request",
+                      "A header's name or value holds a character that is not allowed there.");
     return true;
+}
+
+/* The characters of a name or address and a port (RFC 3986, 3.2.2); no path, user or second host. */
+static bool is_host(const char *s)
+{
+    static const char allowed[] = "-._~%!$&'()*+;=[]:0123456789"
+                                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+    return s[strspn(s, allowed)] == '\0';
 }
 
 static bool check_host(const struct http_head *head, struct http_refusal *refusal)
 {
-    size_t hosts = count_named(head, "Host");
+    const char *value = http_head_find(head, "Host");
 
-    if (hosts > 1 || (hosts == 0 && strcmp(head->version, "1.1") == 0))
+    if (value == NULL ? strcmp(head->version, "1.1") == 0 : count_named(head, "Host") > 1)
         return refuse(refusal, 400, "bad-request", "A request needs exactly one Host header.");
+    if (value != NULL && !is_host(value))
+        return refuse(refusal, 400, "bad-request", "The Host header is not a host.");
     return true;
 }
 
@@ -115,11 +133,17 @@ static bool check_expect(const struct http_head *head, struct http_framing *fram
 
 static bool wants_keep_alive(const struct http_head *head)
 {
-    const char *value = http_head_find(head, "Connection");
+    bool keep_alive = strcmp(head->version, "1.1") == 0;
 
-    if (value == NULL)
-        return strcmp(head->version, "1.1") == 0;
-    return http_list_holds(value, "keep-alive") && !http_list_holds(value, "close");
+    for (size_t i = 0; i < head->count; i++) {
+        if (strcasecmp(head->headers[i].name, "Connection") != 0)
+            continue;
+        if (http_list_holds(head->headers[i].value, "close"))
+            return false;
+        if (http_list_holds(head->headers[i].value, "keep-alive"))
+            keep_alive = true;
+    }
+    return keep_alive;
 }
 
 bool http_head_check(const struct http_head *head, struct http_framing *ret, struct http_refusal *ret_refusal)
@@ -203,6 +227,19 @@ static bool decode_query(const char *s, size_t len, char *out, size_t size)
     }
     out[n] = '\0';
     return utf8_valid(out, n);
+}
+
+bool http_query_valid(const char *query)
+{
+    char scrap[HTTP_HEAD_SIZE];
+
+    for (const char *part = query; part != NULL && *part != '\0';) {
+        size_t len = strcspn(part, "=&");
+        if (!decode_query(part, len, scrap, sizeof scrap))
+            return false;
+        part += len + (part[len] != '\0');
+    }
+    return true;
 }
 
 static bool query_name_is(const char *s, size_t len, const char *name)
@@ -311,6 +348,21 @@ static bool next_member(const char **list, const char **ret, size_t *ret_len)
 static bool equals_token(const char *s, size_t len, const char *token)
 {
     return strlen(token) == len && strncasecmp(s, token, len) == 0;
+}
+
+enum http_origin http_origin_match(const char *list, const char *origin)
+{
+    enum http_origin best = HTTP_ORIGIN_NONE;
+    const char *member;
+    size_t len;
+
+    while (next_member(&list, &member, &len)) {
+        if (origin != NULL && strlen(origin) == len && memcmp(origin, member, len) == 0)
+            return HTTP_ORIGIN_NAMED;
+        if (len == 1 && *member == '*')
+            best = HTTP_ORIGIN_ANY;
+    }
+    return best;
 }
 
 bool http_list_holds(const char *list, const char *token)

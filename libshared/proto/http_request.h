@@ -8,10 +8,11 @@
 /* What the server decides from the head of an HTTP/1.1 request (RFC 9110, 9112) before any handler sees it: how long the
  * body is, whether the request could be read in two ways, which route it means. Pure; safe from any thread. */
 
-#define HTTP_MAX_HEADERS 63     /* the back end can't tell 64 from more */
-#define HTTP_PATH_SIZE 2048     /* a decoded path and NUL */
-#define HTTP_MAX_PARAMS 4       /* in one route */
-#define HTTP_PARAM_NAME_SIZE 24 /* "{name}" without the braces, and NUL */
+#define HTTP_HEAD_SIZE (16 * 1024) /* the longest head, its empty line included */
+#define HTTP_MAX_HEADERS 63        /* civetweb can't tell 64 from more */
+#define HTTP_PATH_SIZE 2048        /* a decoded path and NUL */
+#define HTTP_MAX_PARAMS 4          /* in one route */
+#define HTTP_PARAM_NAME_SIZE 24    /* "{name}" without the braces, and NUL */
 
 struct http_header {
     const char *name, *value;
@@ -40,10 +41,13 @@ struct http_framing {
 /* Value of the first header of that name (names are case-insensitive), or NULL. */
 const char *http_head_find(const struct http_head *head, const char *name);
 
+/* Whether all names are tokens and no value holds a control character. */
+bool http_fields_valid(const struct http_head *head);
+
 /* True, and *ret filled, when the request can be read in one way only. Else *ret_refusal says why not: several or malformed
- * Content-Length, several Transfer-Encoding or one that is not "chunked", both, several Host or none in HTTP/1.1, header
- * names that are no tokens, control characters in values, more than HTTP_MAX_HEADERS, an Expect other than 100-continue.
- * The connection of a refused request must be closed. */
+ * Content-Length, several Transfer-Encoding or one that is not "chunked", both, several Host or none in HTTP/1.1 or one that
+ * is no host, header names that are no tokens, control characters in values, more than HTTP_MAX_HEADERS, an Expect other
+ * than 100-continue. The connection of a refused request must be closed. */
 bool http_head_check(const struct http_head *head, struct http_framing *ret, struct http_refusal *ret_refusal)
     __attribute__((warn_unused_result));
 
@@ -69,6 +73,12 @@ const char *http_match_param(const struct http_match *match, const char *name); 
 /* Decodes the value of the first `name` in a query ("a=1&b=%20+"; "+" is a space; a name alone has the value ""). False
  * when there is none, the escapes are malformed, NUL or text that is not UTF-8 comes out, or it does not fit. */
 bool http_query_find(const char *query, const char *name, char *out, size_t size);
+/* Whether every name and value of a query (NULL: none) is properly escaped UTF-8 without NUL. */
+bool http_query_valid(const char *query);
+
+/* What a list of origins ("*", or "https://a.example, http://b:8080", with "*" too perhaps) says about one (NULL: absent). */
+enum http_origin { HTTP_ORIGIN_NONE, HTTP_ORIGIN_ANY, HTTP_ORIGIN_NAMED };
+enum http_origin http_origin_match(const char *list, const char *origin);
 
 /* Whether Accept-Encoding (NULL: absent) lets the server use `coding`, as "gzip;q=0.5, *;q=0" (RFC 9110, 12.5.3). */
 bool http_accepts_encoding(const char *header, const char *coding);

@@ -43,6 +43,8 @@ int api_get_video(struct http_request *rq, void *ctx, struct err *e);
 int api_delete_video(struct http_request *rq, void *ctx, struct err *e);
 int api_cancel_video(struct http_request *rq, void *ctx, struct err *e); /* jobs.c */
 int api_retry_video(struct http_request *rq, void *ctx, struct err *e);
+int api_get_page(struct http_request *rq, void *ctx, struct err *e); /* page.c */
+int api_get_web(struct http_request *rq, void *ctx, struct err *e);
 
 /* For handlers of videos (videos.c). */
 

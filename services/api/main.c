@@ -112,6 +112,7 @@ static int start_server(struct service *v, struct err *e)
         .trusted_proxies = s->trusted_proxies,
         .idle_timeout_ms = s->upload_idle_timeout_ms,
         .min_rate = s->upload_min_rate,
+        .backend = HTTP_POLL,
         .cors_origins = NULL, /* nobody has to log in here: pages of other origins must not read or delete anything */
     };
 

@@ -23,6 +23,8 @@ static int get_openapi(struct http_request *rq, void *ctx, struct err *e)
 }
 
 const struct http_route api_routes[] = {
+    {.method = "GET", .path = "/", .handler = api_get_page},
+    {.method = "GET", .path = "/web/{rest...}", .handler = api_get_web},
     {.method = "POST", .path = "/api/v1/upload", .handler = api_upload_form, .body = true},
     {.method = "GET", .path = "/api/v1/videos", .handler = api_list_videos},
     {.method = "GET", .path = "/api/v1/videos/{id}", .handler = api_get_video},

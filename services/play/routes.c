@@ -172,14 +172,14 @@ static int get_readyz(struct http_request *rq, void *ctx, struct err *e)
 }
 
 const struct http_route play_routes[] = {
-    {.method = "GET", .path = "/v/{id}/master.m3u8", .handler = get_master},
-    {.method = "GET", .path = "/v/{id}/poster.jpg", .handler = get_poster},
-    {.method = "GET", .path = "/v/{id}/status.json", .handler = get_status},
-    {.method = "GET", .path = "/v/{id}/{version}/{rest...}", .handler = get_versioned},
-    {.method = "GET", .path = "/watch/{id}", .handler = get_watch},
-    {.method = "GET", .path = "/web/{rest...}", .handler = get_web},
-    {.method = "GET", .path = "/healthz", .handler = http_healthz, .always = true},
-    {.method = "GET", .path = "/readyz", .handler = get_readyz, .always = true},
-    {.method = "GET", .path = "/metrics", .handler = http_metrics, .always = true},
+    {.method = "GET", .path = "/v/{id}/master.m3u8", .handler = get_master, .cors = true},
+    {.method = "GET", .path = "/v/{id}/poster.jpg", .handler = get_poster, .cors = true},
+    {.method = "GET", .path = "/v/{id}/status.json", .handler = get_status, .cors = true},
+    {.method = "GET", .path = "/v/{id}/{version}/{rest...}", .handler = get_versioned, .cors = true},
+    {.method = "GET", .path = "/watch/{id}", .handler = get_watch, .cors = true},
+    {.method = "GET", .path = "/web/{rest...}", .handler = get_web, .cors = true},
+    {.method = "GET", .path = "/healthz", .handler = http_healthz, .always = true, .cors = true},
+    {.method = "GET", .path = "/readyz", .handler = get_readyz, .always = true, .cors = true},
+    {.method = "GET", .path = "/metrics", .handler = http_metrics, .always = true, .cors = true},
     {0},
 };

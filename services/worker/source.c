@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define WINDOWS 16 /* of which all but a few are what the child read lately */
+#define WINDOWS_LEAST 16 /* of which all but a few are what the child read lately */
+#define WINDOWS_MOST 256
 #define WINDOW_MIN (64u << 10)
 #define WINDOW_MAX (4u << 20)
 #define FETCHERS 2   /* one for what the child waits for, one ahead of it */
@@ -40,7 +41,8 @@ struct source {
     bool ending, failed;
     struct err failure;
     uint64_t requests;
-    struct window windows[WINDOWS];
+    size_t window_count;
+    struct window windows[WINDOWS_MOST];
     _Atomic uint64_t fetched;
 
     pthread_t threads[FETCHERS + 1];
@@ -51,7 +53,7 @@ struct source {
 
 static struct window *find(struct source *s, uint64_t index)
 {
-    for (size_t i = 0; i < WINDOWS; i++)
+    for (size_t i = 0; i < s->window_count; i++)
         if (s->windows[i].state != WINDOW_EMPTY && s->windows[i].index == index)
             return &s->windows[i];
     return NULL;
@@ -62,7 +64,7 @@ static struct window *find_victim(struct source *s)
 {
     struct window *victim = NULL;
 
-    for (size_t i = 0; i < WINDOWS; i++) {
+    for (size_t i = 0; i < s->window_count; i++) {
         struct window *w = &s->windows[i];
         if (w->state == WINDOW_EMPTY)
             return w;
@@ -98,7 +100,7 @@ static struct window *next_wanted(struct source *s)
 {
     struct window *next = NULL;
 
-    for (size_t i = 0; i < WINDOWS; i++) {
+    for (size_t i = 0; i < s->window_count; i++) {
         struct window *w = &s->windows[i];
         if (w->state == WINDOW_WANTED &&
             (next == NULL || w->urgent > next->urgent || (w->urgent == next->urgent && w->index < next->index)))
@@ -331,13 +333,13 @@ static int start_threads(struct source *s, struct err *e)
     return 0;
 }
 
-static uint32_t window_size(uint64_t cache_bytes)
+/* Windows grow first, then there are more of them. */
+static void size_windows(struct source *s, uint64_t cache_bytes)
 {
-    uint64_t size = cache_bytes / WINDOWS;
+    uint64_t size = cache_bytes / WINDOWS_LEAST, count = cache_bytes / WINDOW_MAX;
 
-    if (size < WINDOW_MIN)
-        return WINDOW_MIN;
-    return size < WINDOW_MAX ? (uint32_t)size : WINDOW_MAX;
+    s->window_bytes = size < WINDOW_MIN ? WINDOW_MIN : size < WINDOW_MAX ? (uint32_t)size : WINDOW_MAX;
+    s->window_count = count < WINDOWS_LEAST ? WINDOWS_LEAST : count < WINDOWS_MOST ? (size_t)count : WINDOWS_MOST;
 }
 
 int source_start(const struct source_options *options, struct source **ret, int *ret_child_fd, struct err *e)
@@ -348,7 +350,7 @@ int source_start(const struct source_options *options, struct source **ret, int 
     if (s == NULL)
         return err_set(e, ERR_TEMPORARY, "source: out of memory");
     s->options = *options;
-    s->window_bytes = window_size(options->cache_bytes);
+    size_windows(s, options->cache_bytes);
     int r = head_source(s, e);
     if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
         r = err_set(e, ERR_TEMPORARY, "source: no socket pair");
@@ -401,7 +403,7 @@ void source_free(struct source *s)
     for (size_t i = 0; i < s->thread_count; i++)
         pthread_join(s->threads[i], NULL);
     close(s->fd);
-    for (size_t i = 0; i < WINDOWS; i++)
+    for (size_t i = 0; i < s->window_count; i++)
         mem_free(s->windows[i].data);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);

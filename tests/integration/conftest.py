@@ -1,5 +1,6 @@
 """Fixtures that every integration test shares; weirtest has the classes."""
 
+import os
 import pathlib
 import re
 import sys
@@ -9,13 +10,15 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from weirtest import DirStore, MinioServer, MinioStore, RedisServer, Weir  # noqa: E402
+from weirtest.tus import Client  # noqa: E402
+from weirtest.tus_servers import TusdServer, WeirServer  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Keeps the outcome for the fixtures, and puts the services' logs under a failure."""
     report = (yield).get_result()
-    weir = next((item.funcargs[name] for name in ("weir", "weir_dir", "weir_minio") if name in item.funcargs), None)
+    weir = next((item.funcargs[name] for name in ("weir", "weir_dir", "weir_minio", "tus_server") if name in item.funcargs), None)
     if report.when == "call" and report.failed and weir:
         report.sections.append(("logs of the services", weir.logs()))
 
@@ -86,3 +89,20 @@ def weir_dir(tmp_path, dir_store, redis):
 def weir_minio(tmp_path, own_minio, redis):
     """The same on a MinIO of its own, `weir_minio.store.server`."""
     yield from run_weir(tmp_path, MinioStore(own_minio, "own"), redis)
+
+
+@pytest.fixture(scope="session", params=["dir", "minio"])
+def tus_server(request, tmp_path_factory):
+    """One server for all tests of the protocol, on both back ends; with TUS_SERVER=tusd in the environment it is tusd."""
+    folder = tmp_path_factory.mktemp("tus")
+    store = DirStore(folder / "store") if request.param == "dir" else MinioStore(request.getfixturevalue("minio"), "tus")
+    server = (TusdServer if os.environ.get("TUS_SERVER") == "tusd" else WeirServer)(folder, store)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def tus(tus_server):
+    return Client(tus_server.endpoint)

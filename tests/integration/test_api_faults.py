@@ -152,22 +152,22 @@ def test_21_the_last_writes_of_redis_are_lost(weir_dir):
 
 @pytest.mark.parametrize("sent", [100, 9 * MIB])
 def test_a_killed_api_leaves_an_upload_that_is_taken_back(weir, sent):
-    api, other = weir.start_api(), weir.start_api()
+    api = weir.start_api()
     with open_upload(api, 20 * MIB, sent):
-        video_id = wait_for(lambda: weir.videos("?state=uploading", api=other), 10, "the upload")[0]["id"]
+        video_id = wait_for(lambda: weir.videos("?state=uploading"), 10, "the upload")[0]["id"]
         if sent > 8 * MIB:
             wait_for(lambda: len(weir.raw_keys(f".uploads/{video_id}/")) > 1, 10, "the first part to be on its way")
         api.kill()
-    # its reservation runs out and no record is new any more: then a pass takes it back
+    # its reservation runs out and no record is new any more: then a pass takes it back, and no other runs by itself here
     for key in weir.raw_keys(f".uploads/{video_id}/"):
         record = weir.store.get(weir.store.raw, key)
         weir.store.put(weir.store.raw, key, re.sub(rb'"written_ms":\d+', b'"written_ms":1', record))
     weir.redis.call("ZREM", "{weir}:admitted", video_id)
     status, log = weir.run_api("--reconcile-once", "--dry-run")
-    assert status == 0 and weir.video(video_id, api=other), log
+    assert status == 0 and weir.raw_keys(".videos/") == [f".videos/{video_id}.json"], log
     status, log = weir.run_api("--reconcile-once")
     assert status == 0, log
-    assert weir.video(video_id, api=other) is None
+    assert weir.video(video_id, api=weir.start_api()) is None
     assert weir.store.multipart_uploads() == []
     assert weir.raw_keys(".videos/") == [f".videos/{video_id}.deleted"]
 
@@ -239,7 +239,7 @@ def test_sigterm_does_not_wait_for_ever(weir_dir):
         wait_for(lambda: weir_dir.videos("?state=uploading"), 10, "the upload")
         before = time.monotonic()
         assert api.stop() == 0
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 10
 
 
 def test_sigterm_ends_though_the_store_hangs(weir_minio):
@@ -249,7 +249,7 @@ def test_sigterm_ends_though_the_store_hangs(weir_minio):
     wait_for(lambda: api.get("/readyz").status == 503, 40, "not to be ready")
     before = time.monotonic()
     assert api.stop() == 0
-    assert time.monotonic() - before < 4
+    assert time.monotonic() - before < 10
 
 
 # --- memory ---

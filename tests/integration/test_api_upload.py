@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from weirtest import multipart
+
 MIB = 1024 * 1024
 
 
@@ -25,3 +27,16 @@ def test_bytes_arrive_whole(weir, size):
     assert weir.redis.call("ZCARD", "{weir}:admitted") == 0
     assert weir.redis.call("ZCARD", "{weir}:finishing") == 0
     assert weir.store.multipart_uploads() == []
+
+
+def test_a_form_may_come_in_chunks(weir):
+    """A body whose length nobody knows before its end."""
+    api = weir.start_api()
+    data = os.urandom(9 * MIB)
+    body, content_type = multipart([("title", "Chunks"), ("video", "a.mp4", data)])
+    pieces = (body[at:at + 100_000] for at in range(0, len(body), 100_000))
+
+    answer = api.request("POST", "/api/v1/upload", body=pieces, headers={"Content-Type": content_type})
+
+    assert answer.status == 201, answer
+    assert weir.source(answer.json()["id"]) == data

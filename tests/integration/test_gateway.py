@@ -1,5 +1,6 @@
 """infra/gateway/haproxy.cfg as it stands, but for its port and the api's addresses, before real replicas."""
 
+import os
 import re
 import socket
 import urllib.parse
@@ -15,25 +16,27 @@ UPLOAD = "/api/v1/uploads/v_01arz3ndektsv4rrffq69g5fav~secret"
 
 @pytest.fixture
 def gateway(tmp_path):
-    """gateway(api, …) starts HAProxy before them and returns its address."""
+    """gateway(api, …) starts HAProxy before them and returns its address; with a certificate, that for TLS."""
     started = []
 
-    def start(*apis):
-        port = free_port()
+    def start(*apis, certificate=None):
+        port, tls_port = free_port(), free_port()
         ports = [urllib.parse.urlsplit(api.url).port for api in apis]
         config = (ROOT / "infra/gateway/haproxy.cfg").read_text()
         config, binds = re.subn(r"bind :3000", f"bind 127.0.0.1:{port}", config)
+        config, tls_binds = re.subn(r"bind :3443", f"bind 127.0.0.1:{tls_port}", config)
         config = config.replace(" resolvers docker init-addr none", "")
         servers = "\n".join(f"    server api{i} 127.0.0.1:{p}" for i, p in enumerate(ports))
         config, templates = re.subn(r"^ *server-template .*$", servers, config, flags=re.M)
-        assert (binds, templates) == (1, 1)
+        assert (binds, tls_binds, templates) == (1, 1, 1)
         path = tmp_path / "haproxy.cfg"
         path.write_text(config)
-        process = Process("haproxy", ["haproxy", "-db", "-f", str(path)], tmp_path / "haproxy.log").start()
+        process = Process("haproxy", ["haproxy", "-db", "-f", str(path)], tmp_path / "haproxy.log",
+                          os.environ | {"TLS_CERTIFICATE": str(certificate or "")}).start()
         started.append(process)
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: process.running and answers(url), 15, "HAProxy to listen")
-        return url
+        return url if certificate is None else f"https://localhost:{tls_port}"
 
     yield start
     for process in started:

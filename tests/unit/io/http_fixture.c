@@ -16,6 +16,7 @@
 
 struct http_seen http_seen;
 struct http_server *http_server;
+enum http_backend http_fixture_backend;
 
 static int on_hello(struct http_request *rq, void *ctx, struct err *e)
 {
@@ -70,6 +71,34 @@ static int on_upload(struct http_request *rq, void *ctx, struct err *e)
         return r;
     str_format(answer, sizeof answer, "%llu", (unsigned long long)total);
     http_respond(rq, 201, NULL, "text/plain", answer, strlen(answer));
+    return 0;
+}
+
+/* Tells what came of a body, which must be short, and how it ended. */
+static int on_collect(struct http_request *rq, void *ctx, struct err *e)
+{
+    struct buf text BUF_AUTO;
+    char data[7], scrap[8];
+    bool woken = false;
+    size_t len;
+    int r;
+
+    (void)ctx;
+    buf_init(&text, 65536);
+    while ((r = http_read_or_wake(rq, http_seen.wake_fd, data, sizeof data, &len, &woken, e)) == 0 &&
+           (len > 0 || woken)) {
+        buf_append(&text, data, len);
+        http_seen.last_read += len;
+        if (woken)
+            http_seen.wakes += read(http_seen.wake_fd, scrap, sizeof scrap) > 0;
+    }
+    http_seen.last_result = r;
+    const char *sum = http_trailer(rq, "X-Sum");
+    if (r != 0)
+        buf_printf(&text, " end=%s", err_kind_name((enum err_kind) - r));
+    else if (sum != NULL)
+        buf_printf(&text, " trailer=%s", sum);
+    http_respond(rq, 200, NULL, "text/plain", text.data, text.len);
     return 0;
 }
 
@@ -149,21 +178,22 @@ static int on_flood(struct http_request *rq, void *ctx, struct err *e)
 }
 
 const struct http_route http_fixture_routes[] = {
-    {"GET", "/hello", on_hello, false, false},
-    {"GET", "/echo/{id}/{rest...}", on_echo, false, false},
-    {"POST", "/echo/{id}", on_echo, false, false},
-    {"POST", "/upload", on_upload, true, false},
-    {"POST", "/refuse", on_refuse, true, false},
-    {"GET", "/refuse", on_hello, false, false},
-    {"GET", "/fail", on_fail, false, false},
-    {"GET", "/stream", on_stream, false, false},
-    {"GET", "/nothing", on_nothing, false, false},
-    {"GET", "/twice", on_twice, false, false},
-    {"GET", "/wait", on_wait, false, false},
-    {"GET", "/flood", on_flood, false, false},
-    {"GET", "/healthz", http_healthz, false, true},
-    {"GET", "/metrics", http_metrics, false, true},
-    {NULL, NULL, NULL, false, false},
+    {.method = "GET", .path = "/hello", .handler = on_hello, .cors = true},
+    {.method = "GET", .path = "/echo/{id}/{rest...}", .handler = on_echo},
+    {.method = "POST", .path = "/echo/{id}", .handler = on_echo},
+    {.method = "POST", .path = "/upload", .handler = on_upload, .body = true},
+    {.method = "POST", .path = "/collect", .handler = on_collect, .body = true},
+    {.method = "POST", .path = "/refuse", .handler = on_refuse, .body = true, .cors = true},
+    {.method = "GET", .path = "/refuse", .handler = on_hello, .cors = true},
+    {.method = "GET", .path = "/fail", .handler = on_fail},
+    {.method = "GET", .path = "/stream", .handler = on_stream},
+    {.method = "GET", .path = "/nothing", .handler = on_nothing},
+    {.method = "GET", .path = "/twice", .handler = on_twice},
+    {.method = "GET", .path = "/wait", .handler = on_wait},
+    {.method = "GET", .path = "/flood", .handler = on_flood},
+    {.method = "GET", .path = "/healthz", .handler = http_healthz, .always = true},
+    {.method = "GET", .path = "/metrics", .handler = http_metrics, .always = true},
+    {0},
 };
 
 void http_fixture_start(struct http_server_options options)
@@ -172,6 +202,7 @@ void http_fixture_start(struct http_server_options options)
 
     options.host = "127.0.0.1";
     options.routes = http_fixture_routes;
+    options.backend = http_fixture_backend;
     if (options.threads == 0)
         options.threads = 8;
     if (options.trusted_proxies == NULL)
@@ -186,6 +217,8 @@ static void setup(void)
     http_seen.last_read = 0;
     http_seen.running = 0;
     http_seen.release = false;
+    http_seen.wake_fd = -1;
+    http_seen.wakes = 0;
     log_init("test", LOG_ERROR + 1, LOG_TEXT);
     http_server = NULL;
 }
@@ -196,12 +229,24 @@ static void teardown(void)
     http_server_stop(http_server, 100);
 }
 
-TCase *http_fixture_case(const char *name)
+static void setup_civetweb(void)
 {
-    TCase *tcase = tcase_create(name);
+    http_fixture_backend = HTTP_CIVETWEB;
+    setup();
+}
+
+static void setup_poll(void)
+{
+    http_fixture_backend = HTTP_POLL;
+    setup();
+}
+
+TCase *http_fixture_case(enum http_backend backend)
+{
+    TCase *tcase = tcase_create(backend == HTTP_POLL ? "poll" : "civetweb");
 
     tcase_set_timeout(tcase, 30);
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, backend == HTTP_POLL ? setup_poll : setup_civetweb, teardown);
     return tcase;
 }
 

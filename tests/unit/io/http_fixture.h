@@ -16,11 +16,12 @@
 #define END HOST "\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\n" END
 
-/* GET /hello → "hello" · GET /echo/{id}/{rest...}, POST /echo/{id} → what the request was · POST /upload → counts the
+/* GET /hello → "hello" · POST /collect → the body, then " end=<kind>" when it failed or " trailer=<X-Sum>" · GET /echo/{id}/{rest...}, POST /echo/{id} → what the request was · POST /upload → counts the
  * bytes of a body made by http_fill · POST /refuse → 503 before the body · GET /fail?kind=1 → that err_kind (a character
  * counted from '0') · GET /stream?length=7&cut=1 → "one two" in two writes · GET /nothing, /twice → no answer, two ·
  * GET /wait → "hello" when released or stopping · GET /flood → bytes for ever · GET /healthz, /metrics */
 extern const struct http_route http_fixture_routes[];
+extern enum http_backend http_fixture_backend;
 extern struct http_server *http_server; /* NULL when it does not run */
 
 /* What handlers saw. */
@@ -29,10 +30,12 @@ extern struct http_seen {
     _Atomic uint64_t last_read; /* bytes of /upload */
     _Atomic unsigned running;   /* handlers in /wait and /flood */
     _Atomic bool release;
+    int wake_fd;            /* for /collect, -1 */
+    _Atomic unsigned wakes; /* that it saw */
 } http_seen;
 
 /* A case whose tests begin without a server and leave none. */
-TCase *http_fixture_case(const char *name);
+TCase *http_fixture_case(enum http_backend backend);
 /* Host and routes are filled in, and 8 threads when there is no number. */
 void http_fixture_start(struct http_server_options options);
 void http_wait_for_result(void);

@@ -269,10 +269,9 @@ START_TEST(tells_a_handler_that_nobody_listens)
 }
 END_TEST
 
-int main(void)
+static TCase *make_case(enum http_backend backend)
 {
-    Suite *suite = suite_create("http_body");
-    TCase *tcase = http_fixture_case("http_body");
+    TCase *tcase = http_fixture_case(backend);
 
     tcase_add_test(tcase, streams_a_body_in);
     tcase_add_test(tcase, reads_bodies_however_they_come);
@@ -287,6 +286,14 @@ int main(void)
     tcase_add_test(tcase, streams_an_answer_out);
     tcase_add_loop_test(tcase, does_not_let_a_cut_answer_look_complete, 0, (int)ARRAY_SIZE(cuts));
     tcase_add_test(tcase, tells_a_handler_that_nobody_listens);
-    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("http_body");
+
+    suite_add_tcase(suite, make_case(HTTP_CIVETWEB));
+    suite_add_tcase(suite, make_case(HTTP_POLL));
     return run_suite(suite);
 }

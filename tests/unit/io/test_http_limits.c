@@ -55,7 +55,7 @@ START_TEST(closes_idle_connections)
 {
     struct answer answer;
 
-    http_fixture_start((struct http_server_options){.header_timeout_ms = 300});
+    http_fixture_start((struct http_server_options){.header_timeout_ms = 300, .keep_alive_timeout_ms = 300});
     int fd = connect_to_server();
     send_text(fd, GET("/hello"));
     read_answer(fd, false, &answer);
@@ -168,6 +168,8 @@ START_TEST(answers_health_checks_while_all_others_are_busy)
     open_slow_clients(fds, ARRAY_SIZE(fds), GET("/wait"));
     wait_until_readable(fds, ARRAY_SIZE(fds), 10); /* two threads are kept */
     assert_health(2000);
+    while (http_seen.running < 6)
+        clock_sleep_ms(1);
     ck_assert_uint_eq(http_seen.running, 6);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         if (count_readable(fds + i, 1) == 0)
@@ -291,10 +293,9 @@ START_TEST(says_why_it_does_not_start)
 }
 END_TEST
 
-int main(void)
+static TCase *make_case(enum http_backend backend)
 {
-    Suite *suite = suite_create("http_limits");
-    TCase *tcase = http_fixture_case("http_limits");
+    TCase *tcase = http_fixture_case(backend);
 
     tcase_add_test(tcase, closes_idle_connections);
     tcase_add_test(tcase, waits_for_headers_so_long_only);
@@ -306,6 +307,14 @@ int main(void)
     tcase_add_test(tcase, lets_requests_end_when_it_stops);
     tcase_add_test(tcase, cuts_off_what_does_not_end_in_time);
     tcase_add_test(tcase, says_why_it_does_not_start);
-    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("http_limits");
+
+    suite_add_tcase(suite, make_case(HTTP_CIVETWEB));
+    suite_add_tcase(suite, make_case(HTTP_POLL));
     return run_suite(suite);
 }

@@ -24,7 +24,7 @@ static const struct {
     {"1.1", {{"Host", "a"}, {"Connection", "close"}}, 0, {.keep_alive = false}},
     {"1.1", {{"Host", "a"}, {"Connection", "TE, Keep-Alive"}}, 0, {.keep_alive = true}},
     {"1.1", {{"Host", "a"}, {"Connection", "keep-alive, close"}}, 0, {.keep_alive = false}},
-    {"1.1", {{"Host", "a"}, {"Connection", "Upgrade"}}, 0, {.keep_alive = false}}, /* as the back end sees it */
+    {"1.1", {{"Host", "a"}, {"Connection", "Upgrade"}}, 0, {.keep_alive = true}}, /* RFC 9110, 7.8: may be ignored */
     {"1.1", {{"Host", "a"}, {"Expect", "100-Continue"}}, 0, {.keep_alive = true}}, /* no body: nothing to wait for */
     {"1.1",
      {{"Host", "a"}, {"Expect", "100-continue"}, {"Content-Length", "1"}},

@@ -1,0 +1,53 @@
+#ifndef WEIR_HTTP_POLL_H
+#define WEIR_HTTP_POLL_H
+
+#include "http_internal.h"
+
+#include <sys/queue.h>
+
+/* The back end HTTP_POLL: one thread, the loop (http_poll.c), owns the listening socket and every connection that waits;
+ * one with a complete head is given to a thread of the pool (http_pool.c), which answers it and gives it back. A connection
+ * has one owner at a time, so nothing of it is locked. */
+
+/* Which list of the loop a connection is on. */
+enum http_wait {
+    WAIT_FIRST,  /* accepted, not a byte came */
+    WAIT_NEXT,   /* idle between two requests */
+    WAIT_HEAD,   /* part of a head is there */
+    WAIT_LINGER, /* answered; what it still sends is dropped */
+    HTTP_WAITS,
+    WAIT_NOT = HTTP_WAITS, /* the pool has it */
+};
+
+enum http_verdict { VERDICT_KEEP, VERDICT_LINGER, VERDICT_CLOSE };
+
+struct http_connection {
+    TAILQ_ENTRY(http_connection) link;
+    int fd;
+    enum http_wait wait;
+    enum http_verdict verdict; /* the pool's, when it gives the connection back */
+    bool is_trusted, is_known; /* known to epoll */
+    int refused;               /* status with which the loop gave up on its head, or 0 */
+    uint64_t since_ms;         /* on its list */
+    struct http_stream *in;    /* NULL while there is nothing to keep */
+    struct http_linger linger;
+    char peer[HTTP_ADDRESS_SIZE];
+};
+
+TAILQ_HEAD(http_connections, http_connection);
+
+/* --- http_poll.c --- */
+/* Gives a connection back, to be kept or closed as its verdict says. From any thread. */
+void http_poll_return(struct http_server *s, struct http_connection *c);
+
+/* --- http_pool.c --- */
+struct http_pool;
+int http_pool_new(struct http_server *s, struct http_pool **ret, struct err *e) __attribute__((warn_unused_result));
+/* Waits for the threads to end, gives back what they had not begun; frees. NULL is fine. */
+void http_pool_free(struct http_pool *p);
+/* A request waits on this connection: its head is complete or refused. */
+void http_pool_submit(struct http_pool *p, struct http_connection *c);
+/* Gives back everything that no thread has begun with, to be closed. */
+void http_pool_cancel(struct http_pool *p);
+
+#endif

@@ -1,0 +1,138 @@
+"""What the fault tests of uploads share: what must hold after every fault, and lines that fail in the ways they need."""
+
+import contextlib
+import hashlib
+import random
+import re
+import socket
+import threading
+
+from store_proxy import StoreProxy
+from weirtest import wait_for
+from weirtest.tus import Client
+from weirtest.tus_servers import ENDPOINT, video_id
+from working import RedisProxy
+
+
+def client_of(api, **kwargs):
+    return Client(api.url + ENDPOINT, **kwargs)
+
+
+class Background(threading.Thread):
+    """What it failed with is raised by join()."""
+
+    error = None
+
+    def run(self):
+        try:
+            super().run()
+        except BaseException as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def join(self, timeout=None):
+        super().join(timeout)
+        if self.error:
+            raise self.error
+
+
+def in_background(function, *args):
+    thread = Background(target=function, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def check_settled(weir, url, data, jobs=1):
+    """The invariants: the bytes are those that were sent, in one object, with one job, and nothing else is left."""
+    name = video_id(url)
+    weir.wait_for_state(name, "waiting", timeout=60)
+    stored = weir.source(name)
+    assert stored is not None and len(stored) == len(data), f"{len(stored or b'')} bytes of {len(data)}"
+    assert hashlib.sha256(stored).digest() == hashlib.sha256(data).digest(), first_difference(stored, data)
+    assert weir.video(name)["size"] == len(data)
+    assert weir.raw_keys(f"{name}/") == [f"{name}/source"]
+    wait_for(lambda: not weir.store.multipart_uploads(), 15, "no multipart upload to be left")
+    open_jobs = [job for job in weir.redis.call("ZRANGE", "{weir}:open", 0, -1) if job.startswith(name)]
+    assert open_jobs == [f"{name}.1"], open_jobs
+    queued = [job for job in weir.redis.call("LRANGE", "{weir}:wait:default:1", 0, -1) if job.startswith(name)]
+    assert queued == [f"{name}.1"], queued
+    assert int(weir.redis.call("ZCARD", "{weir}:open")) == jobs
+    wait_for(lambda: weir.redis.call("ZSCORE", "{weir}:finishing", name) is None, 30, "the mark to go")
+
+
+def first_difference(stored, data):
+    at = next(n for n, pair in enumerate(zip(stored, data)) if pair[0] != pair[1])
+    return f"differs from byte {at} on, of {len(data)}"
+
+
+class BurstingProxy(StoreProxy):
+    """Answers requests itself, with 500 and 503 by turns, while `failing` is set."""
+
+    def __init__(self, server, suffix, seed=1):
+        super().__init__(server, suffix)
+        self.failing, self.failed, self._random = False, 0, random.Random(seed)
+
+    def _questions(self, client, server, state):
+        try:
+            while data := client.recv(65536):
+                lines = re.findall(rb"^((?:GET|HEAD|PUT|POST|DELETE) \S+) HTTP/1.1\r$", data, re.M)
+                self.requests += [line.decode() for line in lines]
+                if lines and self.failing:
+                    self._refuse(client)
+                    return
+                server.sendall(data)
+        except OSError:
+            pass
+
+    def _refuse(self, client):
+        status, code = self._random.choice([("500 Internal Server Error", "InternalError"),
+                                            ("503 Service Unavailable", "SlowDown")])
+        self.failed += 1
+        body = f"<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>not now</Message></Error>"
+        client.sendall(f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+                       f"Connection: close\r\n\r\n{body}".encode())
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+
+
+class ReplyLosingProxy(RedisProxy):
+    """Loses the answer to the script whose source holds `text`, once, when told to."""
+
+    def __init__(self, server, text):
+        super().__init__(server)
+        self.text, self.digest, self._done, self.lost = text.encode(), None, None, threading.Event()
+
+    def lose(self, done):
+        """The next call is answered by a cut line, once done() says that Redis has done it."""
+        assert self.digest, "the script was never called"
+        self._done = done
+
+    def _copy(self, source, target):
+        if source.getpeername()[1] == self.server.port:  # answers
+            super()._copy(source, target)
+            return
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 20):
+                self._look(data)
+                if self.cut:
+                    break
+                if self._done and b"EVALSHA" in data and self.digest in data:
+                    self._lose(source, target, data)
+                    break
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    def _lose(self, source, target, data):
+        done, self._done = self._done, None
+        source.shutdown(socket.SHUT_RDWR)
+        target.sendall(data)
+        wait_for(done, 10, "Redis to have done it")
+        self.lost.set()
+
+    def _look(self, data):
+        """Scripts are made known one by one: SCRIPT LOAD <source>."""
+        match = re.search(rb"LOAD\r\n\$(\d+)\r\n", data)
+        if match and self.text in data:
+            script = data[match.end():match.end() + int(match.group(1))]
+            self.digest = hashlib.sha1(script).hexdigest().encode()
