@@ -93,11 +93,11 @@ void block_pool_trim(struct block_pool *p)
 
 /* --- What chains are at; with the lock held --- */
 
-static struct chains *list_of(const struct block_chain *c)
+static struct chains *list_of(struct block_pool *p, enum block_chain_state state)
 {
-    if (c->state == BLOCK_CHAIN_OPEN)
-        return &c->pool->open;
-    return c->state == BLOCK_CHAIN_WAITING ? &c->pool->waiting : NULL;
+    if (state == BLOCK_CHAIN_OPEN)
+        return &p->open;
+    return state == BLOCK_CHAIN_WAITING ? &p->waiting : NULL;
 }
 
 static void list_remove(struct chains *l, struct block_chain *c)
@@ -115,17 +115,19 @@ static void list_append(struct chains *l, struct block_chain *c)
 }
 
 /* To the end of the list of that state. */
-static void move_to(struct block_chain *c, enum block_chain_state state)
+static void move_to(struct block_pool *p, struct block_chain *c, enum block_chain_state state)
 {
+    struct chains *from = list_of(p, c->state), *to = list_of(p, state);
+
+    if (from != NULL)
+        list_remove(from, c);
+    if (to != NULL)
+        list_append(to, c);
     if (c->state == BLOCK_CHAIN_COMING)
-        c->pool->coming -= c->count;
-    if (list_of(c) != NULL)
-        list_remove(list_of(c), c);
+        p->coming -= c->count;
+    if (state == BLOCK_CHAIN_COMING)
+        p->coming += c->count;
     c->state = state;
-    if (list_of(c) != NULL)
-        list_append(list_of(c), c);
-    if (c->state == BLOCK_CHAIN_COMING)
-        c->pool->coming += c->count;
 }
 
 static void give_block(struct block_chain *c)
@@ -153,7 +155,7 @@ static void ask_idle(struct block_pool *p, size_t wanted)
         next = c->next;
         if (!can_spill(c))
             continue;
-        move_to(c, BLOCK_CHAIN_COMING);
+        move_to(p, c, BLOCK_CHAIN_COMING);
         c->spill(c->spill_ctx);
     }
 }
@@ -166,7 +168,7 @@ static void ask_waiting(struct block_pool *p, size_t wanted)
         prev = c->prev;
         if (!can_spill(c) || (prev == NULL && p->coming > 0))
             continue;
-        move_to(c, BLOCK_CHAIN_COMING);
+        move_to(p, c, BLOCK_CHAIN_COMING);
         pthread_cond_signal(c->wake);
     }
 }
@@ -179,7 +181,7 @@ static void serve(struct block_pool *p)
     while (p->free > 0 && p->waiting.first != NULL) {
         struct block_chain *c = p->waiting.first;
         give_block(c);
-        move_to(c, BLOCK_CHAIN_OPEN);
+        move_to(p, c, BLOCK_CHAIN_OPEN);
         pthread_cond_signal(c->wake);
     }
     if (p->waiting.first == NULL)
@@ -220,19 +222,20 @@ int block_pool_wait(struct block_pool *p, uint64_t bytes, uint64_t wait_ms, stru
 /* In line until it was given a block or asked to spill. With the lock held. */
 static int wait_in_line(struct block_chain *c, uint64_t wait_ms, enum block_need *ret_need, struct err *e)
 {
+    struct block_pool *p = c->pool;
     uint64_t deadline_ms = clock_mono_ms() + wait_ms;
     size_t held = c->count;
     pthread_cond_t wake;
 
-    pthread_cond_init(&wake, &c->pool->monotonic);
+    pthread_cond_init(&wake, &p->monotonic);
     c->wake = &wake;
-    move_to(c, BLOCK_CHAIN_WAITING);
-    serve(c->pool);
-    while (c->state == BLOCK_CHAIN_WAITING && wait_until(c->pool, &wake, deadline_ms))
+    move_to(p, c, BLOCK_CHAIN_WAITING);
+    serve(p);
+    while (c->state == BLOCK_CHAIN_WAITING && wait_until(p, &wake, deadline_ms))
         ;
     pthread_cond_destroy(&wake);
     if (c->state == BLOCK_CHAIN_WAITING) {
-        move_to(c, BLOCK_CHAIN_OPEN);
+        move_to(p, c, BLOCK_CHAIN_OPEN);
         return no_block(e);
     }
     *ret_need = c->count > held ? BLOCK_MORE : BLOCK_SPILL;
@@ -258,16 +261,18 @@ void block_chain_open(struct block_chain *c, struct block_pool *p, unsigned part
                               .whole = blocks_after(before, p->part_bytes),
                               .most = blocks_after(before, most)};
     pthread_mutex_lock(&p->lock);
-    move_to(c, BLOCK_CHAIN_OPEN);
+    move_to(p, c, BLOCK_CHAIN_OPEN);
     pthread_mutex_unlock(&p->lock);
 }
 
 void block_chain_seal(struct block_chain *c)
 {
-    pthread_mutex_lock(&c->pool->lock);
+    struct block_pool *p = c->pool;
+
+    pthread_mutex_lock(&p->lock);
     if (c->state == BLOCK_CHAIN_OPEN)
-        move_to(c, BLOCK_CHAIN_COMING);
-    pthread_mutex_unlock(&c->pool->lock);
+        move_to(p, c, BLOCK_CHAIN_COMING);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* Room in the list for one more. */
@@ -309,11 +314,13 @@ static int take_block(struct block_chain *c, uint64_t wait_ms, enum block_need *
 /* It is the one that was idle for the shortest time now. False: it was asked to spill. */
 static bool touch(struct block_chain *c)
 {
-    pthread_mutex_lock(&c->pool->lock);
+    struct block_pool *p = c->pool;
+
+    pthread_mutex_lock(&p->lock);
     bool open = c->state == BLOCK_CHAIN_OPEN;
     if (open)
-        move_to(c, BLOCK_CHAIN_OPEN);
-    pthread_mutex_unlock(&c->pool->lock);
+        move_to(p, c, BLOCK_CHAIN_OPEN);
+    pthread_mutex_unlock(&p->lock);
     return open;
 }
 
@@ -357,7 +364,7 @@ void block_chain_release(struct block_chain *c)
     if (p == NULL)
         return;
     pthread_mutex_lock(&p->lock);
-    move_to(c, BLOCK_CHAIN_NONE);
+    move_to(p, c, BLOCK_CHAIN_NONE);
     for (size_t i = 0; i < c->count; i++)
         p->unused[p->free++] = c->block[i];
     serve(p);
