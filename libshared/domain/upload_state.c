@@ -84,10 +84,12 @@ static size_t reach_back(const struct upload_tail *tails, size_t count, uint64_t
     return used;
 }
 
-static void add_tails(struct upload_tail *to, size_t *count, const struct upload_tail *from, size_t added)
+/* Appends the last `added` of `from`. */
+static void add_last(struct upload_tail *to, size_t *count, size_t added, const struct upload_tail *from,
+                     size_t from_count)
 {
     if (added > 0)
-        memcpy(to + *count, from, added * sizeof *to);
+        memcpy(to + *count, from + (from_count - added), added * sizeof *to);
     *count += added;
 }
 
@@ -108,9 +110,9 @@ static bool place_tails(const struct upload_state *s, const struct upload_record
         struct upload_tail *tails = mem_calloc(before + from_held + counts, sizeof *tails);
         if (tails == NULL)
             return false;
-        add_tails(tails, &count, s->tails + (s->tail_count - before), before);
-        add_tails(tails, &count, s->held + (held - from_held), from_held);
-        add_tails(tails, &count, own, counts);
+        add_last(tails, &count, before, s->tails, s->tail_count);
+        add_last(tails, &count, from_held, s->held, held);
+        add_last(tails, &count, counts, own, counts);
         *ret = tails;
     }
     *ret_count = count;
@@ -128,8 +130,8 @@ static bool place_held(const struct upload_state *s, const struct upload_record 
     struct upload_tail *tails = mem_calloc(before + added, sizeof *tails);
     if (tails == NULL)
         return false;
-    add_tails(tails, &count, s->held, before);
-    add_tails(tails, &count, own, added);
+    add_last(tails, &count, before, s->held, before);
+    add_last(tails, &count, added, own, added);
     *ret = tails;
     *ret_count = count;
     return true;
@@ -192,6 +194,7 @@ static void take_end(struct upload_state *s, const struct upload_record *r)
     if (s->seq == 0)
         take_members(s, r);
     s->kind = UPLOAD_CLOSED;
+    s->parts_known = s->parts_known || s->part_count == 0;
     s->written_ms = r->written_ms;
     if (r->upload_id[0] != '\0')
         memcpy(s->upload_id, r->upload_id, sizeof s->upload_id);
