@@ -75,8 +75,8 @@ size_t http_header_count(const struct http_request *rq, const char *name)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < rq->head.count; i++)
-        if (strcasecmp(rq->head.headers[i].name, name) == 0)
+    for (size_t i = 0; i < rq->message.head.count; i++)
+        if (strcasecmp(rq->message.head.headers[i].name, name) == 0)
             count++;
     return count;
 }
@@ -172,7 +172,8 @@ static void refuse_busy(struct http_request *rq)
 {
     rq->close = true;
     rq->linger = rq->body_left > 0;
-    http_problem(rq, 503, "busy", NULL, "The server has no thread free for this request. Try again in a few seconds.");
+    http_problem(rq, rq->route->busy != 0 ? rq->route->busy : 503, "busy", NULL,
+                 "The server has no thread free for this request. Try again in a few seconds.");
 }
 
 /* Counts a request that will read a body. False when so many do that the rest of the threads must be kept free. */

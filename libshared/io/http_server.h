@@ -50,6 +50,7 @@ struct http_route {
     bool body;   /* takes a request body; others refuse one over 64 KiB */
     bool always; /* served by the threads kept free, also when the server is full */
     bool cors;   /* answers say what a page of another origin may do with them, see cors_origins */
+    int busy;    /* status when no thread is free for it; 0: 503 */
 };
 
 enum http_backend {
