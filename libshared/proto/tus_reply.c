@@ -190,9 +190,9 @@ void tus_refuse_offset(const struct tus_command *c, const struct tus_upload *u, 
     add_number(ret, "Upload-Offset", u->offset);
 }
 
-void tus_refuse_for_now(const struct tus_command *c, unsigned retry_after_s, const char *type, const char *detail,
-                        struct tus_reply *ret)
+void tus_refuse_for_now(const struct tus_command *c, int status, unsigned retry_after_s, const char *type,
+                        const char *detail, struct tus_reply *ret)
 {
-    tus_refuse(c, c->method == TUS_HEAD ? 423 : 503, type, ret, "%s", detail);
+    tus_refuse(c, c->method == TUS_HEAD ? 423 : status, type, ret, "%s", detail);
     add_number(ret, "Retry-After", retry_after_s);
 }

@@ -30,9 +30,9 @@ void tus_refuse_gone(const struct tus_command *c, struct tus_reply *ret);     /*
 void tus_refuse_too_long(const struct tus_command *c, struct tus_reply *ret); /* 413: more bytes than the length */
 void tus_refuse_offset(const struct tus_command *c, const struct tus_upload *u, struct tus_reply *ret); /* 409 */
 
-/* What is in the way will pass: 423 for HEAD, since clients take any other failure of it for the end of the upload and
- * begin again; else 503. */
-void tus_refuse_for_now(const struct tus_command *c, unsigned retry_after_s, const char *type, const char *detail,
-                        struct tus_reply *ret);
+/* What is in the way will pass. `status` is 503, or 423 while somebody else writes to the upload; for HEAD it is always 423,
+ * since clients take any other failure of it for the end of the upload and begin again. */
+void tus_refuse_for_now(const struct tus_command *c, int status, unsigned retry_after_s, const char *type,
+                        const char *detail, struct tus_reply *ret);
 
 #endif

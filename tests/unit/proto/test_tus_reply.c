@@ -113,11 +113,13 @@ START_TEST(trouble_that_passes_is_423_for_head_and_503_for_the_rest)
     struct tus_reply r;
 
     for (enum tus_method m = TUS_OPTIONS; m <= TUS_DELETE; m++) {
-        tus_refuse_for_now(COMMAND(m, 0), 5, "busy", "Try again.", &r);
+        tus_refuse_for_now(COMMAND(m, 0), 503, 5, "busy", "Try again.", &r);
         ck_assert_int_eq(r.status, m == TUS_HEAD ? 423 : 503);
         ck_assert_str_eq(r.fields[r.count - 1].name, "Retry-After");
         ck_assert_str_eq(tus_field_value(&r.fields[r.count - 1]), "5");
         ck_assert_str_eq(r.detail, "Try again.");
+        tus_refuse_for_now(COMMAND(m, 0), 423, 1, "locked", "Try again.", &r);
+        ck_assert_int_eq(r.status, 423);
     }
 }
 END_TEST
