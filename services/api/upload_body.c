@@ -10,7 +10,7 @@ struct receiving {
     const struct tus_call *c;
     struct upload *upload;
     struct tus_digest *digest; /* NULL: the body has no checksum */
-    uint64_t offset;           /* of the next byte */
+    uint64_t offset, length;   /* of the next byte; as declared, which need not be recorded yet */
     char *data;                /* READ_SIZE */
 };
 
@@ -134,6 +134,7 @@ static int conclude(const struct receiving *r, struct upload_result *ret, struct
     int result = 0;
 
     now.offset = r->offset;
+    now.length = r->length;
     ret->refused = !tus_decide_end(&r->c->command, &now, &length, &ret->reply);
     if (!ret->refused && length != TUS_UNKNOWN) {
         result = upload_declare(r->upload, length, e);
@@ -143,11 +144,7 @@ static int conclude(const struct receiving *r, struct upload_result *ret, struct
         return result;
     if (now.offset == now.length)
         return upload_settle(r->c, r->upload, ret, e);
-    result = upload_pause(r->upload, e);
-    if (result == 0)
-        log_info(&r->c->ids, "upload received", "from", num_u64(r->c->command.offset).s, "to", num_u64(now.offset).s,
-                 "client", http_peer(r->c->rq));
-    return result;
+    return upload_pause(r->upload, e);
 }
 
 /* The client will go on from what is recorded now. */
@@ -163,15 +160,10 @@ static void keep_what_came(const struct receiving *r, const struct err *why)
              "to", num_u64(upload_recorded(r->upload)->offset).s, "client", http_peer(r->c->rq));
 }
 
-static int receive(struct receiving *r, uint64_t length, struct upload_result *ret, struct err *e)
+static int receive(struct receiving *r, struct upload_result *ret, struct err *e)
 {
-    int result = 0;
+    int result = r->c->command.check == TUS_UNCHECKED ? take_bytes(r, e) : take_checked(r, ret, e);
 
-    if (length != TUS_UNKNOWN)
-        result = upload_declare(r->upload, length, e);
-    if (result != 0)
-        return result;
-    result = r->c->command.check == TUS_UNCHECKED ? take_bytes(r, e) : take_checked(r, ret, e);
     if (result == 0)
         return ret->refused ? upload_pause(r->upload, e) : conclude(r, ret, e);
     keep_what_came(r, e);
@@ -185,11 +177,14 @@ static int receive(struct receiving *r, uint64_t length, struct upload_result *r
 int upload_receive(const struct tus_call *c, struct upload *u, uint64_t length, struct upload_result *ret,
                    struct err *e)
 {
+    uint64_t known = tus_call_view(upload_recorded(u), false).length;
     MEM_AUTO char *data = mem_alloc(READ_SIZE);
     struct receiving r = {.c = c, .upload = u, .offset = c->command.offset, .data = data};
 
     *ret = (struct upload_result){0};
+    r.length = length != TUS_UNKNOWN ? length : known;
     if (data == NULL)
         return err_set(e, ERR_TEMPORARY, "no memory for an upload");
-    return receive(&r, length, ret, e);
+    int result = length != TUS_UNKNOWN ? upload_declare(u, length, e) : 0;
+    return result == 0 ? receive(&r, ret, e) : result;
 }

@@ -1,5 +1,6 @@
 /* OPTIONS /api/v1/uploads; OPTIONS, HEAD, PATCH and DELETE /api/v1/uploads/{upload} */
 
+#include "base/str.h"
 #include "upload_body.h"
 
 /* The state of an upload that may be acted upon. One that is full is finished, or this fails for now. */
@@ -86,6 +87,9 @@ static int respond_patched(const struct tus_call *c, const struct upload *u, con
                            &reply);
     else
         tus_reply_patched(&c->command, &view, &reply);
+    if (!result->finished) /* else it was said already */
+        log_info(&c->ids, "upload received", "from", num_u64(c->command.offset).s, "to", num_u64(view.offset).s,
+                 "client", http_peer(c->rq));
     return tus_call_send(c, &reply);
 }
 
