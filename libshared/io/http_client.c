@@ -191,7 +191,7 @@ static bool append_header(struct curl_slist **list, const char *line)
 
 static int make_headers(const struct http_request *request, struct curl_slist **list, struct err *e)
 {
-    char line[2048];
+    char line[4096]; /* the source of a copy: a key of 1024 bytes, each escaped */
 
     if (!append_header(list, "Expect:"))
         return err_set(e, ERR_TEMPORARY, "out of memory");

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "proto/crc32c.h"
+#include "proto/url.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #define CHECKSUM_BLOCK ((size_t)256 << 10)
 #define COMPLETE_BODY_MAX ((size_t)4 << 20) /* 10 000 parts */
 #define COMPLETE_STALL_MS 300000            /* the server may copy every part before it answers */
+#define COPY_SOURCE_MAX ((size_t)4 << 10)   /* "/bucket/key", each byte of the key escaped */
 #define PAGE_MAX 1000                       /* entries of one listing */
 #define RESUME_PROGRESS ((uint64_t)1 << 20) /* a transfer that got so far before it broke starts to count anew */
 #define RESUME_BACKOFF_MS 50
@@ -429,6 +431,51 @@ static int s3_multipart_put(struct store *s, const char *bucket, const char *key
     return send_body(client_of(s), call, body, ret_etag, e);
 }
 
+/* Some servers leave out the quotes in XML that they give in the answer to a PUT. */
+static bool quote_etag(const char *etag, char ret[STORE_ETAG_SIZE])
+{
+    const char *quote = etag[0] == '"' ? "" : "\"";
+
+    return etag[0] != '\0' && str_format(ret, STORE_ETAG_SIZE, "%s%s%s", quote, etag, quote);
+}
+
+static int name_source(const char *bucket, const char *key, struct buf *out, struct err *e)
+{
+    buf_printf(out, "/%s/", bucket);
+    url_encode(out, key, true);
+    return buf_check(out, "key of the source", e);
+}
+
+/* The answer may begin with 200 and still be an error in the end, like that to Complete. */
+static int s3_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id,
+                             unsigned number, const char *source_key, uint64_t first, uint64_t count,
+                             char ret_etag[STORE_ETAG_SIZE], struct err *e)
+{
+    CALL_AUTO struct s3_call *call = new_call("PUT", bucket, key);
+    char part_number[16], range[64];
+    BUF_AUTO struct buf source;
+
+    buf_init(&source, COPY_SOURCE_MAX);
+    int r = name_source(bucket, source_key, &source, e);
+    if (r != 0)
+        return r;
+    if (call == NULL)
+        return no_memory(e);
+    str_format(part_number, sizeof part_number, "%u", number);
+    str_format(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, first, first + count - 1);
+    call->stall_timeout_ms = COMPLETE_STALL_MS;
+    s3_call_query(call, "partNumber", part_number);
+    s3_call_query(call, "uploadId", upload_id);
+    s3_call_header(call, "x-amz-copy-source", buf_cstr(&source));
+    s3_call_header(call, "x-amz-copy-source-range", range);
+    r = s3_run(client_of(s), call, e);
+    if (call->status == 416)
+        return err_set(e, ERR_INVALID, "the source ends before the range");
+    if (r == 0 && !quote_etag(call->answer.etag, ret_etag))
+        return err_set(e, ERR_TEMPORARY, "the answer has no proper ETag");
+    return r;
+}
+
 static int list_part(void *ctx, const struct s3_item *item, struct err *e)
 {
     struct listing *l = ctx;
@@ -436,9 +483,7 @@ static int list_part(void *ctx, const struct s3_item *item, struct err *e)
 
     if (item->part_number == 0 || item->part_number > STORE_PART_MAX)
         return err_set(e, ERR_TEMPORARY, "bad answer: part number %" PRIu64, item->part_number);
-    /* Some servers leave out the quotes here that they give in the answer to the PUT. */
-    const char *quote = item->etag[0] == '"' ? "" : "\"";
-    if (!str_format(part.etag, sizeof part.etag, "%s%s%s", quote, item->etag, quote))
+    if (!quote_etag(item->etag, part.etag))
         return err_set(e, ERR_TEMPORARY, "bad answer: ETag");
     return l->result = l->each_part(l->ctx, &part, e);
 }
@@ -558,6 +603,7 @@ static const struct store_ops ops = {
     .remove = s3_remove,
     .multipart_create = s3_multipart_create,
     .multipart_put = s3_multipart_put,
+    .multipart_copy = s3_multipart_copy,
     .multipart_list = s3_multipart_list,
     .multipart_complete = s3_multipart_complete,
     .multipart_abort = s3_multipart_abort,
