@@ -106,6 +106,9 @@ void upload_free(struct upload *u);
 int upload_delete(struct upload_service *s, const struct upload_state *found, struct err *e)
     __attribute__((warn_unused_result));
 
+/* Its client may come back to it. Others, a form or a final upload of a concatenation, go when their request fails. */
+bool upload_facts_resumable(const struct upload_facts *f);
+
 /* For the reconciler: brings an upload whose newest record is `completing` to its end without its writer, which may still
  * be at it too. *ret_done false: the bytes are not there (they were never acknowledged). */
 int upload_complete(const struct library *l, const struct upload_state *completing, bool *ret_done, struct err *e)
