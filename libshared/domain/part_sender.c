@@ -121,3 +121,11 @@ int part_sender_wait(struct part_sender *s, struct part_job *job)
     pthread_mutex_unlock(&s->lock);
     return job->result;
 }
+
+bool part_sender_done(struct part_sender *s, const struct part_job *job)
+{
+    pthread_mutex_lock(&s->lock);
+    bool done = job->done;
+    pthread_mutex_unlock(&s->lock);
+    return done;
+}

@@ -37,5 +37,7 @@ void part_sender_free(struct part_sender *s); /* NULL is fine; every job was wai
 void part_sender_submit(struct part_sender *s, struct part_job *job);
 /* The job's result: 0, or -kind with job->error. */
 int part_sender_wait(struct part_sender *s, struct part_job *job) __attribute__((warn_unused_result));
+/* Whether that would return at once. */
+bool part_sender_done(struct part_sender *s, const struct part_job *job);
 
 #endif

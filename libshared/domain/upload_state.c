@@ -93,6 +93,18 @@ static void add_last(struct upload_tail *to, size_t *count, size_t added, const 
     *count += added;
 }
 
+/* How many of the recorded tails end at `at` or before; 0 when none ends just there. A record may repeat those before it as
+ * one larger tail. */
+static size_t tails_until(const struct upload_state *s, uint64_t at)
+{
+    size_t count = s->tail_count;
+    uint64_t end = s->offset;
+
+    while (count > 0 && end > at)
+        end -= s->tails[--count].size_bytes;
+    return end == at ? count : 0;
+}
+
 /* The tails from in_parts to the offset after a record, whose own tail is `own`: those before, those that were held and now
  * count, its own. Found from the end, since what lies before in_parts is in parts now. Where a record is missing there is a
  * gap; a part that is still to come holds what is before it. */
@@ -100,17 +112,18 @@ static bool place_tails(const struct upload_state *s, const struct upload_record
                         struct upload_tail **ret, size_t *ret_count)
 {
     bool counts = r->tail_bytes > 0 && !r->held;
-    size_t held = r->takes_held ? s->held_count : 0, from_held, before = 0, count = 0;
+    size_t held = r->takes_held ? s->held_count : 0, from_held, kept = 0, before = 0, count = 0;
     uint64_t at = r->offset - (counts ? r->tail_bytes : 0);
 
     from_held = reach_back(s->held, held, r->in_parts, &at);
-    if (from_held == held && at == s->offset)
-        before = reach_back(s->tails, s->tail_count, r->in_parts, &at);
+    if (from_held == held)
+        kept = tails_until(s, at);
+    before = reach_back(s->tails, kept, r->in_parts, &at);
     if (before + from_held + counts > 0) {
         struct upload_tail *tails = mem_calloc(before + from_held + counts, sizeof *tails);
         if (tails == NULL)
             return false;
-        add_last(tails, &count, before, s->tails, s->tail_count);
+        add_last(tails, &count, before, s->tails, kept);
         add_last(tails, &count, from_held, s->held, held);
         add_last(tails, &count, counts, own, counts);
         *ret = tails;
@@ -175,8 +188,16 @@ static void replace(struct upload_tail **tails, size_t *count, struct upload_tai
     *count = by_count;
 }
 
+/* Who has waited for all his parts gives the numbers back that he has not used; nobody else can. */
+static bool gives_back(const struct upload_state *s, const struct upload_record *r)
+{
+    return r->kind == UPLOAD_BYTES && same_writer(s, r);
+}
+
 static void take_members(struct upload_state *s, const struct upload_record *r)
 {
+    if (r->reserved > s->reserved || gives_back(s, r))
+        s->reserved = r->reserved;
     s->kind = r->kind;
     s->fence = r->fence > s->fence ? r->fence : s->fence;
     memcpy(s->writer, r->writer, sizeof s->writer);
@@ -184,7 +205,6 @@ static void take_members(struct upload_state *s, const struct upload_record *r)
     s->length = r->length;
     s->offset = r->offset;
     s->in_parts = r->in_parts;
-    s->reserved = r->reserved > s->reserved ? r->reserved : s->reserved;
     memcpy(s->upload_id, r->upload_id, sizeof s->upload_id);
 }
 

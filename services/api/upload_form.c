@@ -141,6 +141,7 @@ static int respond_refused(struct http_request *rq, enum upload_refusal refusal,
         [UPLOAD_CLIENT_FULL] = {429, "too-many-uploads", "10", NULL},
         [UPLOAD_TOTAL_FULL] = {503, "too-many-uploads", "30",
                                "Too many uploads are open; nothing was received. Try again in a little while."},
+        [UPLOAD_TOTAL_FULL] = {503, "busy", "30", NULL},
         [UPLOAD_QUEUE_FULL] = {503, "queue-full", "10",
                                "The queue of videos is full; nothing was received. Try again in a little while."},
         [UPLOAD_REBUILDING] = {503, "rebuilding", "5",
@@ -161,12 +162,15 @@ static int receive(struct form_upload *f, struct http_request *rq, struct form_p
     size_t len;
 
     for (;;) {
-        int r = http_read(rq, f->data, sizeof f->data, &len, e);
-        if (r == 0)
+        bool woken = false;
+        int r = http_read_or_wake(rq, upload_wake_fd(f->upload), f->data, sizeof f->data, &len, &woken, e);
+        if (r == 0 && woken)
+            r = upload_attend(f->upload, e);
+        else if (r == 0)
             r = len > 0 ? form_feed(form, f->data, len, e) : form_finish(form, e);
         if (r != 0)
             return r;
-        if (len == 0)
+        if (len == 0 && !woken)
             break;
     }
     if (f->place == BEFORE_FILE)
