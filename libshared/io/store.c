@@ -448,18 +448,17 @@ int store_multipart_put(struct store *s, const char *bucket, const char *key, co
     return call_end(&c, r);
 }
 
-static int check_source(const char *source_key, uint64_t first, uint64_t count, struct err *e)
+static int check_source(const struct store_range *source, struct err *e)
 {
-    if (!store_key_valid(source_key))
+    if (!store_key_valid(source->key))
         return err_set(e, ERR_INVALID, "bad key of the source");
-    if (count == 0 || count > STORE_COPY_MAX || first > INT64_MAX - count)
+    if (source->count == 0 || source->count > STORE_COPY_MAX || source->first > INT64_MAX - source->count)
         return err_set(e, ERR_INVALID, "no range that can be copied");
     return 0;
 }
 
 int store_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
-                         const char *source_key, uint64_t first, uint64_t count, char ret_etag[STORE_ETAG_SIZE],
-                         struct err *e)
+                         const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
     struct call c = {.verb = "COPY PART", .operation = "multipart_copy", .bucket = bucket, .key = key};
     char etag[STORE_ETAG_SIZE];
@@ -468,9 +467,9 @@ int store_multipart_copy(struct store *s, const char *bucket, const char *key, c
     if (r == 0)
         r = check_number(number, c.e);
     if (r == 0)
-        r = check_source(source_key, first, count, c.e);
+        r = check_source(source, c.e);
     if (r == 0)
-        r = s->ops->multipart_copy(s, bucket, key, upload_id, number, source_key, first, count, etag, c.e);
+        r = s->ops->multipart_copy(s, bucket, key, upload_id, number, source, etag, c.e);
     if (r == 0 && ret_etag != NULL)
         memcpy(ret_etag, etag, sizeof etag);
     return call_end(&c, r);

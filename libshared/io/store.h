@@ -125,12 +125,16 @@ int store_multipart_put(struct store *s, const char *bucket, const char *key, co
     __attribute__((warn_unused_result));
 int store_multipart_list(struct store *s, const char *bucket, const char *key, const char *upload_id,
                          store_each_part *each, void *ctx, struct err *e) __attribute__((warn_unused_result));
-/* Makes a part of bytes [first, first + count) of another object of the same bucket, inside the store: no byte passes
+struct store_range {
+    const char *key;
+    uint64_t first, count; /* bytes [first, first + count) of the object */
+};
+/* Makes a part of some bytes of another object of the same bucket, inside the store: no byte passes
  * through this process (S3: UploadPartCopy). count: 1 … STORE_COPY_MAX; S3 proper copies ranges only of objects over 5 MiB.
  * ERR_INVALID: the object ends before the range. ERR_NOT_FOUND: no such upload, or no such object. */
 int store_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
-                         const char *source_key, uint64_t first, uint64_t count, char ret_etag[STORE_ETAG_SIZE],
-                         struct err *e) __attribute__((warn_unused_result));
+                         const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
+    __attribute__((warn_unused_result));
 /* `parts` ascending by number. With if_none_match ERR_CONFLICT when the object exists. ERR_NOT_FOUND: the store knows no
  * such upload (any more): completed by somebody, aborted or purged; callers look whether the object is there. */
 int store_multipart_complete(struct store *s, const char *bucket, const char *key, const char *upload_id,

@@ -76,8 +76,7 @@ int dir_multipart_create(struct store *s, const char *bucket, const char *key, c
 int dir_multipart_put(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
                       const struct store_body *body, char ret_etag[STORE_ETAG_SIZE], struct err *e);
 int dir_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
-                       const char *source_key, uint64_t first, uint64_t count, char ret_etag[STORE_ETAG_SIZE],
-                       struct err *e);
+                       const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e);
 int dir_multipart_list(struct store *s, const char *bucket, const char *key, const char *upload_id,
                        store_each_part *each, void *ctx, struct err *e);
 int dir_multipart_complete(struct store *s, const char *bucket, const char *key, const char *upload_id,

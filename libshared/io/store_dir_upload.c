@@ -218,7 +218,7 @@ int dir_multipart_put(struct store *s, const char *bucket, const char *key, cons
     return close_upload(fd, bucket, key, r, e);
 }
 
-static int copy_temp(int upload_fd, int source_fd, uint64_t first, uint64_t count, char ret_name[DIR_TEMP_SIZE],
+static int copy_temp(int upload_fd, int source_fd, const struct store_range *source, char ret_name[DIR_TEMP_SIZE],
                      char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
     char name[DIR_TEMP_SIZE];
@@ -227,7 +227,7 @@ static int copy_temp(int upload_fd, int source_fd, uint64_t first, uint64_t coun
     int r = dir_temp_open(upload_fd, name, &fd, e);
     if (r != 0)
         return r;
-    r = dir_copy_range(source_fd, first, count, fd, e);
+    r = dir_copy_range(source_fd, source->first, source->count, fd, e);
     if (r != 0) {
         close(fd);
         unlinkat(upload_fd, name, 0);
@@ -240,22 +240,21 @@ static int copy_temp(int upload_fd, int source_fd, uint64_t first, uint64_t coun
 }
 
 int dir_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
-                       const char *source_key, uint64_t first, uint64_t count, char ret_etag[STORE_ETAG_SIZE],
-                       struct err *e)
+                       const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
     struct store_dir *d = (struct store_dir *)s;
-    struct store_info source;
+    struct store_info info;
     char temp[DIR_TEMP_SIZE];
     int fd = -1, source_fd = -1;
 
     int r = upload_open(d, bucket, key, upload_id, &fd, e);
     if (r != 0)
         return r;
-    r = dir_open_object(d, bucket, source_key, &source_fd, &source, e);
-    if (r == 0 && first + count > source.size_bytes)
+    r = dir_open_object(d, bucket, source->key, &source_fd, &info, e);
+    if (r == 0 && source->first + source->count > info.size_bytes)
         r = err_set(e, ERR_INVALID, "the source ends before the range");
     if (r == 0)
-        r = copy_temp(fd, source_fd, first, count, temp, ret_etag, e);
+        r = copy_temp(fd, source_fd, source, temp, ret_etag, e);
     if (r == 0)
         r = number_part(fd, temp, number, e);
     if (source_fd >= 0)

@@ -448,25 +448,25 @@ static int name_source(const char *bucket, const char *key, struct buf *out, str
 
 /* The answer may begin with 200 and still be an error in the end, like that to Complete. */
 static int s3_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id,
-                             unsigned number, const char *source_key, uint64_t first, uint64_t count,
-                             char ret_etag[STORE_ETAG_SIZE], struct err *e)
+                             unsigned number, const struct store_range *source, char ret_etag[STORE_ETAG_SIZE],
+                             struct err *e)
 {
     CALL_AUTO struct s3_call *call = new_call("PUT", bucket, key);
     char part_number[16], range[64];
-    BUF_AUTO struct buf source;
+    BUF_AUTO struct buf name;
 
-    buf_init(&source, COPY_SOURCE_MAX);
-    int r = name_source(bucket, source_key, &source, e);
+    buf_init(&name, COPY_SOURCE_MAX);
+    int r = name_source(bucket, source->key, &name, e);
     if (r != 0)
         return r;
     if (call == NULL)
         return no_memory(e);
     str_format(part_number, sizeof part_number, "%u", number);
-    str_format(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, first, first + count - 1);
+    str_format(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, source->first, source->first + source->count - 1);
     call->stall_timeout_ms = COMPLETE_STALL_MS;
     s3_call_query(call, "partNumber", part_number);
     s3_call_query(call, "uploadId", upload_id);
-    s3_call_header(call, "x-amz-copy-source", buf_cstr(&source));
+    s3_call_header(call, "x-amz-copy-source", buf_cstr(&name));
     s3_call_header(call, "x-amz-copy-source-range", range);
     r = s3_run(client_of(s), call, e);
     if (call->status == 416)

@@ -115,10 +115,9 @@ static int do_put_part(struct store *s, const char *bucket, const char *key, con
 }
 
 static int do_copy_part(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
-                        const char *source_key, uint64_t first, uint64_t count, char ret_etag[STORE_ETAG_SIZE],
-                        struct err *e)
+                        const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
-    RUN(store_multipart_copy(of(s)->inner, bucket, key, upload_id, number, source_key, first, count, ret_etag, e));
+    RUN(store_multipart_copy(of(s)->inner, bucket, key, upload_id, number, source, ret_etag, e));
 }
 
 static int do_list_parts(struct store *s, const char *bucket, const char *key, const char *upload_id,

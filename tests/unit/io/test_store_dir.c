@@ -266,7 +266,7 @@ START_TEST(copies_between_file_systems)
     ck_assert_int_eq(symlink(elsewhere, path_of("raw")), 0);
     make_file("raw/source", "0123456789");
     ck_assert_int_eq(store_multipart_create(store, "raw", "k", NULL, id, &e), 0);
-    int r = store_multipart_copy(store, "raw", "k", id, 1, "source", 3, 5, NULL, &e);
+    int r = store_multipart_copy(store, "raw", "k", id, 1, &(struct store_range){"source", 3, 5}, NULL, &e);
     nftw(elsewhere, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     ck_assert_msg(r == 0, "%s", e.text);
     expect_part(id, "34567");
@@ -286,10 +286,12 @@ START_TEST(a_full_disk_ends_a_copy)
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
     small = (struct rlimit){.rlim_cur = 1000, .rlim_max = before.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
-    ck_assert_int_eq(store_multipart_copy(store, "raw", "k", id, 1, "source", 0, 4999, NULL, &e), -ERR_TEMPORARY);
+    ck_assert_int_eq(store_multipart_copy(store, "raw", "k", id, 1, &(struct store_range){"source", 0, 4999}, NULL, &e),
+                     -ERR_TEMPORARY);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     ck_assert_uint_eq(count_entries(folder), 1); /* its key */
-    ck_assert_int_eq(store_multipart_copy(store, "raw", "k", id, 1, "source", 0, 5, NULL, &e), 0);
+    ck_assert_int_eq(store_multipart_copy(store, "raw", "k", id, 1, &(struct store_range){"source", 0, 5}, NULL, &e),
+                     0);
     expect_part(id, "xxxxx");
 }
 END_TEST

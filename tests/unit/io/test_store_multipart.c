@@ -202,12 +202,20 @@ STORE_TEST(lists_parts_until_told_to_stop)
 
 /* ---- copied parts ---- */
 
+static int copy_range(const char *key, const char *id, unsigned number, const char *source, uint64_t first,
+                      uint64_t count, char etag[STORE_ETAG_SIZE])
+{
+    struct store_range range = {.key = source, .first = first, .count = count};
+
+    return store_multipart_copy(store, bucket, key, id, number, &range, etag, &e);
+}
+
 static struct store_part copy_part(const char *key, const char *id, unsigned number, const char *source, uint64_t first,
                                    uint64_t count)
 {
     struct store_part part = {.number = number, .size_bytes = count};
 
-    OK(store_multipart_copy(store, bucket, key, id, number, source, first, count, part.etag, &e));
+    OK(copy_range(key, id, number, source, first, count, part.etag));
     return part;
 }
 
@@ -271,20 +279,19 @@ STORE_TEST(copies_only_what_is_there)
     put_pattern("k", 1, 100, NULL);
     create_upload("new", id);
     for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
-        FAILS(ERR_INVALID,
-              store_multipart_copy(store, bucket, "new", id, 1, "k", ranges[i].first, ranges[i].count, NULL, &e));
-    FAILS(ERR_INVALID, store_multipart_copy(store, bucket, "new", id, 0, "k", 0, 1, NULL, &e));
-    FAILS(ERR_INVALID, store_multipart_copy(store, bucket, "new", id, 10001, "k", 0, 1, NULL, &e));
-    FAILS(ERR_INVALID, store_multipart_copy(store, bucket, "new", id, 1, "../k", 0, 1, NULL, &e));
-    FAILS(ERR_NOT_FOUND, store_multipart_copy(store, bucket, "new", id, 1, "missing", 0, 1, NULL, &e));
+        FAILS(ERR_INVALID, copy_range("new", id, 1, "k", ranges[i].first, ranges[i].count, NULL));
+    FAILS(ERR_INVALID, copy_range("new", id, 0, "k", 0, 1, NULL));
+    FAILS(ERR_INVALID, copy_range("new", id, 10001, "k", 0, 1, NULL));
+    FAILS(ERR_INVALID, copy_range("new", id, 1, "../k", 0, 1, NULL));
+    FAILS(ERR_NOT_FOUND, copy_range("new", id, 1, "missing", 0, 1, NULL));
     ck_assert_ptr_nonnull(strstr(e.text, "COPY PART test-"));
-    FAILS(ERR_NOT_FOUND, store_multipart_copy(store, bucket, "new", "nonsense", 1, "k", 0, 1, NULL, &e));
-    FAILS(ERR_NOT_FOUND, store_multipart_copy(store, bucket, "other", id, 1, "k", 0, 1, NULL, &e));
+    FAILS(ERR_NOT_FOUND, copy_range("new", "nonsense", 1, "k", 0, 1, NULL));
+    FAILS(ERR_NOT_FOUND, copy_range("other", id, 1, "k", 0, 1, NULL));
     create_upload("new", gone);
     OK(store_multipart_abort(store, bucket, "new", gone, &e));
-    FAILS(ERR_NOT_FOUND, store_multipart_copy(store, bucket, "new", gone, 1, "k", 0, 1, NULL, &e));
+    FAILS(ERR_NOT_FOUND, copy_range("new", gone, 1, "k", 0, 1, NULL));
     expect_parts("new", id, NULL, 0);
-    OK(store_multipart_copy(store, bucket, "new", id, 1, "k", 0, 100, NULL, &e));
+    OK(copy_range("new", id, 1, "k", 0, 100, NULL));
 }
 
 /* ---- aborted under way ---- */

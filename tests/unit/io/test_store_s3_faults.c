@@ -593,7 +593,9 @@ END_TEST
 
 static int copy_bytes(char etag[STORE_ETAG_SIZE])
 {
-    return store_multipart_copy(store, "raw", "k", "u+1", 3, "a b/\xc3\xa9+%", 10, 20, etag, &e);
+    struct store_range source = {.key = "a b/\xc3\xa9+%", .first = 10, .count = 20};
+
+    return store_multipart_copy(store, "raw", "k", "u+1", 3, &source, etag, &e);
 }
 
 START_TEST(copy_may_fail_behind_a_200)
