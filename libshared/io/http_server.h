@@ -16,7 +16,8 @@
  * (400: both Transfer-Encoding and Content-Length, several of either, a Content-Length that is not all digits, more than
  * 63 headers, lines that are no headers or do not end in CR LF, no or several Host; 431: headers over 16 KiB; 408: headers
  * not complete in time). It has answered 404, 405 with Allow, 400 for paths and queries that could be read in two ways,
- * 413, and OPTIONS (CORS preflight, unless a route takes it). Every answer carries X-Request-ID.
+ * 413, and OPTIONS (CORS preflight, unless a route takes it). Every answer carries X-Request-ID. Logs show a path up to the
+ * first '~': what stands behind it is a secret.
  *
  * Threads. Of N (more than 64; below that half instead of 32 and a quarter instead of 8)
  *   - N − 32 may read bodies; a further request for a route with `body` gets 503 with Retry-After before its body;

@@ -5,12 +5,22 @@
 #include "tus_call.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #define STATUS_MAX (2 * 1024 * 1024) /* bytes: a list of 10000 parts fits */
 
 enum status { UPLOADING, FINISHING, FINISHED };
 static const char *const status_names[] = {"uploading", "finishing", "finished"};
+
+/* With its parts, which the cache leaves out: then the log is read. */
+static int find_parts(const struct tus_call *c, struct upload_state *state, struct err *e)
+{
+    const struct library *l = &c->api->library;
+
+    if (state->parts_known || state->part_count == 0)
+        return 0;
+    upload_state_release(state);
+    return upload_log_fold(l->store, l->raw, c->name.video_id, state, e);
+}
 
 /* One that is full, but of which it can't be told whether it is finished, is finishing. */
 static int find_status(const struct tus_call *c, struct upload_state *ret, enum status *ret_status, struct err *e)
@@ -18,6 +28,8 @@ static int find_status(const struct tus_call *c, struct upload_state *ret, enum 
     UPLOAD_STATE_AUTO struct upload_state looked = {0};
 
     int r = upload_find(c->api->uploads, c->name.video_id, c->name.secret, ret, e);
+    if (r == 0)
+        r = find_parts(c, ret, e);
     if (r != 0)
         return r;
     *ret_status = UPLOADING;
@@ -47,36 +59,17 @@ static void write_range(struct buf *out, const char *name, uint64_t from, uint64
     buf_putc(out, ']');
 }
 
-/* Their list is not in the cache: the log is read. */
-static int write_list(const struct tus_call *c, struct buf *out, struct err *e)
+static void write_parts(struct buf *out, const struct upload_state *s)
 {
-    const struct library *l = &c->api->library;
-    UPLOAD_STATE_AUTO struct upload_state s = {0};
     uint64_t offset = 0;
 
-    int r = upload_log_fold(l->store, l->raw, c->name.video_id, &s, e);
-    if (r != 0)
-        return r;
-    buf_puts(out, ",\"list\":[");
-    for (size_t i = 0; i < s.part_count; i++) {
+    buf_puts(out, ",\"parts\":[");
+    for (size_t i = 0; i < s->part_count; i++) {
         buf_printf(out, "%s{\"offset\":%" PRIu64 ",\"size\":%" PRIu64 "}", i == 0 ? "" : ",", offset,
-                   s.parts[i].size_bytes);
-        offset += s.parts[i].size_bytes;
+                   s->parts[i].size_bytes);
+        offset += s->parts[i].size_bytes;
     }
     buf_putc(out, ']');
-    return 0;
-}
-
-static int write_parts(const struct tus_call *c, const struct upload_state *s, struct buf *out, struct err *e)
-{
-    char asked[8] = "";
-    int r = 0;
-
-    buf_printf(out, ",\"parts\":{\"count\":%zu,\"bytes\":%" PRIu64, s->part_count, s->in_parts);
-    if (http_query(c->rq, "parts", asked, sizeof asked) && strcmp(asked, "list") == 0)
-        r = write_list(c, out, e);
-    buf_putc(out, '}');
-    return r;
 }
 
 static void write_time(struct buf *out, const char *name, uint64_t wall_ms)
@@ -90,8 +83,7 @@ static void write_time(struct buf *out, const char *name, uint64_t wall_ms)
         buf_printf(out, ",\"%s\":\"%s\"", name, time);
 }
 
-static int write_status(const struct tus_call *c, const struct upload_state *s, enum status status, struct buf *out,
-                        struct err *e)
+static void write_status(const struct tus_call *c, const struct upload_state *s, enum status status, struct buf *out)
 {
     struct tus_upload view = tus_call_view(s, status == FINISHED);
     bool is_video = s->facts.origin != UPLOAD_PARTIAL;
@@ -101,11 +93,8 @@ static int write_status(const struct tus_call *c, const struct upload_state *s, 
     buf_printf(out, "{\"offset\":%" PRIu64 ",\"length\":", s->offset);
     write_number(out, s->length, UPLOAD_LENGTH_UNKNOWN);
     buf_printf(out, ",\"state\":\"%s\"", status_names[status]);
-    write_range(out, "received", 0, s->offset);
     write_range(out, "missing", s->offset, s->length);
-    int r = write_parts(c, s, out, e);
-    if (r != 0)
-        return r;
+    write_parts(out, s);
     write_time(out, "created_at", s->facts.created_ms);
     write_time(out, "expires_at", view.expires_ms);
     if (is_video)
@@ -113,7 +102,6 @@ static int write_status(const struct tus_call *c, const struct upload_state *s, 
                    c->name.video_id, name, c->name.video_id);
     else
         buf_printf(out, ",\"video\":null,\"links\":{\"self\":\"" TUS_PATH "%s\"}}\n", name);
-    return buf_check(out, "the state of an upload", e);
 }
 
 int api_get_upload(struct http_request *rq, void *ctx, struct err *e)
@@ -127,10 +115,10 @@ int api_get_upload(struct http_request *rq, void *ctx, struct err *e)
     buf_init(&text, STATUS_MAX);
     if (!tus_call_begin_named(&c, ctx, rq, TUS_GET))
         return 0;
-    int r = find_status(&c, &s, &status, e);
-    if (r == 0)
-        r = write_status(&c, &s, status, &text, e);
-    if (r != 0)
+    if (find_status(&c, &s, &status, e) != 0)
+        return tus_call_fail(&c, e);
+    write_status(&c, &s, status, &text);
+    if (buf_check(&text, "the state of an upload", e) != 0)
         return tus_call_fail(&c, e);
     tus_reply_plain(&c.command, 200, &reply);
     return tus_call_send_json(&c, &reply, &text);
