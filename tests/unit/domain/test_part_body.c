@@ -6,6 +6,7 @@
 #include "domain/faulty_store.h"
 #include "domain/layout.h"
 #include "domain/part_sender.h"
+#include "io/store_servers.h"
 #include "proto/crc32c.h"
 
 #include <ftw.h>
@@ -41,19 +42,14 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-static void up(void)
+static void open_on(struct store *inner)
 {
-    struct store *inner = NULL;
-
-    str_copy(root, sizeof root, "/tmp/weir-test-part-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(root));
-    ck_assert_msg(store_dir_new(root, &inner, &e) == 0, "%s", e.text);
     store = faulty_store_new(inner);
     ck_assert_int_eq(store_ensure_bucket(store, "raw", &e), 0);
     ck_assert_int_eq(block_pool_new(16 * MIB, 4 * MIB, 4 * MIB, &pool, &e), 0);
 }
 
-static void down(void)
+static void close_all(void)
 {
     part_body_release(&part);
     part_body_release(&part);
@@ -61,6 +57,21 @@ static void down(void)
     ck_assert_int_eq(block_pool_wait(pool, 16 * MIB, 0, NULL), 0);
     block_pool_free(pool);
     store_free(store);
+}
+
+static void up(void)
+{
+    struct store *inner = NULL;
+
+    str_copy(root, sizeof root, "/tmp/weir-test-part-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    ck_assert_msg(store_dir_new(root, &inner, &e) == 0, "%s", e.text);
+    open_on(inner);
+}
+
+static void down(void)
+{
+    close_all();
     nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -272,10 +283,9 @@ static int check_bytes(void *ctx, const void *data, size_t len, struct err *err)
     return 0;
 }
 
-START_TEST(the_sender_makes_a_part_of_all_pieces)
+static void send_and_read_back(size_t in_memory)
 {
-    static const uint64_t sizes[] = {MIB, 5, 300 * KIB};
-    size_t in_memory = _i == 0 ? 0 : 200000;
+    static const uint64_t sizes[] = {MIB, 5, 300 * KIB, 2 * MIB};
     char id[STORE_UPLOAD_ID_SIZE];
     uint64_t at = 0;
 
@@ -283,10 +293,36 @@ START_TEST(the_sender_makes_a_part_of_all_pieces)
     struct part_job job = make_job(id, sizes, ARRAY_SIZE(sizes), in_memory);
     send_job(&job);
     ck_assert_msg(job.result == 0, "%s", job.error.text);
-    ck_assert_uint_eq(job.part.size_bytes, MIB + 5 + 300 * KIB + in_memory);
+    ck_assert_uint_eq(job.part.size_bytes, 3 * MIB + 5 + 300 * KIB + in_memory);
     ck_assert_int_eq(store_multipart_complete(store, "raw", KEY, id, &job.part, 1, true, &e), 0);
     ck_assert_int_eq(store_get(store, "raw", KEY, 0, UINT64_MAX, check_bytes, &at, NULL, &e), 0);
     ck_assert_uint_eq(at, job.part.size_bytes);
+    ck_assert_int_eq(store_delete(store, "raw", KEY, &e), 0);
+}
+
+START_TEST(the_sender_makes_a_part_of_all_pieces)
+{
+    send_and_read_back(0);
+    send_and_read_back(200000);
+}
+END_TEST
+
+/* A request whose body comes from other requests; S3 checks the sum. */
+START_TEST(s3_gets_a_part_of_all_pieces)
+{
+    char id[STORE_UPLOAD_ID_SIZE];
+    static const uint64_t sizes[] = {1000};
+
+    open_on(store_servers_open((enum store_server)_i));
+    send_and_read_back(0);
+    send_and_read_back(200000);
+
+    ck_assert_int_eq(store_multipart_create(store, "raw", KEY, NULL, id, &e), 0);
+    struct part_job job = make_job(id, sizes, 1, 100);
+    tails[0].crc32c ^= 1;
+    send_job(&job);
+    ck_assert_int_eq(job.result, -ERR_TEMPORARY);
+    close_all();
 }
 END_TEST
 
@@ -316,8 +352,15 @@ int main(void)
     tcase_add_test(t, many_small_tails_share_a_window);
     tcase_add_loop_test(t, a_tail_that_was_emptied_means_somebody_else, 0, 3);
     tcase_add_test(t, what_fails_once_can_be_read_again);
-    tcase_add_loop_test(t, the_sender_makes_a_part_of_all_pieces, 0, 2);
+    tcase_add_test(t, the_sender_makes_a_part_of_all_pieces);
     tcase_add_test(t, the_sender_passes_on_what_a_tail_says);
     suite_add_tcase(suite, t);
-    return run_suite(suite);
+    t = tcase_create("s3");
+    tcase_set_timeout(t, 60);
+    tcase_add_loop_test(t, s3_gets_a_part_of_all_pieces, STORE_MINIO, STORE_SERVERS);
+    suite_add_tcase(suite, t);
+    store_servers_start();
+    int result = run_suite(suite);
+    store_servers_stop();
+    return result;
 }
