@@ -54,13 +54,15 @@ struct upload_record {
     uint64_t length;                      /* of the file, UPLOAD_LENGTH_UNKNOWN before it was declared */
     uint64_t offset;                      /* bytes of the file that the records up to here hold */
     uint64_t in_parts;                    /* those of them that parts hold; tails hold the rest */
-    unsigned reserved;                    /* the highest part number that a writer may have used */
+    unsigned reserved;                    /* the highest part number that a writer may have used or may use */
     char upload_id[STORE_UPLOAD_ID_SIZE]; /* "" while there is no multipart upload */
     /* Of a body whose checksum is not known yet: its tail counts only once a later record of the same writer says that it
      * takes them; any other record that is not held itself discards them. offset and in_parts don't include it. One that is
      * held without a tail leaves those before it as they are. */
     bool held, takes_held;
-    uint64_t tail_bytes; /* [offset − tail_bytes, offset) stands behind the JSON; of a held one, what follows */
+    /* [offset − tail_bytes, offset) stands behind the JSON; of a held one, what follows. It may begin where an earlier tail
+     * does, and repeats all from there on then. */
+    uint64_t tail_bytes;
     uint32_t tail_crc32c;
     struct store_part *parts; /* owned: confirmed since the last record; in UPLOAD_COMPLETING all of them */
     size_t part_count;
