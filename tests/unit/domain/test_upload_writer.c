@@ -365,6 +365,24 @@ START_TEST(after_everything_was_lost_an_old_state_is_not_put)
 }
 END_TEST
 
+/* The writer's lease outlives a rebuild, so that it can go on. */
+START_TEST(a_rebuild_leaves_writers_and_open_uploads_alone)
+{
+    const struct queue_restored v = {.video_id = video(1), .record_json = RECORD, .created_ms = 1001};
+    struct upload_state s = state(1, 7);
+    struct taken t = taken(1, A);
+
+    ok(upload_cache_put(test_queue, &s, t.epoch, &e));
+    redis_run("DEL", "{weir}:epoch");
+    ok(queue_restore(test_queue, &v, &e));
+    begin_test_epoch();
+    ok(upload_writer_renew(test_queue, video(1), A, true, &e));
+    ck_assert_uint_eq(taken(1, A).fence, t.fence);
+    ck_assert(counted(1));
+    ck_assert_uint_eq(cached(1, NULL), 0); /* it is another epoch */
+}
+END_TEST
+
 START_TEST(what_cannot_be_read_is_not_cached)
 {
     char epoch[QUEUE_EPOCH_SIZE];
@@ -668,6 +686,7 @@ static void add_tests(TCase *t)
     tcase_add_test(t, only_a_higher_record_replaces_the_cached_state);
     tcase_add_test(t, under_another_epoch_the_entry_goes);
     tcase_add_test(t, after_everything_was_lost_an_old_state_is_not_put);
+    tcase_add_test(t, a_rebuild_leaves_writers_and_open_uploads_alone);
     tcase_add_test(t, what_cannot_be_read_is_not_cached);
     tcase_add_test(t, a_state_too_large_for_the_cache_leaves_none_there);
     tcase_add_test(t, a_dropped_state_is_gone_and_the_writer_is_not);
