@@ -7,7 +7,6 @@
 #include <civetweb.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -16,7 +15,8 @@
 #include <unistd.h>
 
 /* civetweb accepts connections, gives each a thread of its pool, reads and splits the headers, and keeps connections
- * alive. Everything is handled in begin_request; nothing of its file server, forms or authentication is ever reached. */
+ * alive. Everything is handled in begin_request; nothing of its file server, forms or authentication is ever reached, and
+ * no body is read. */
 
 static void set_phase(struct http_worker *w, enum http_phase phase)
 {
@@ -260,27 +260,14 @@ static struct mg_context *start_context(struct http_server *s)
     return mg_start(&callbacks, s, settings);
 }
 
-static int open_descriptors(struct http_server *s, struct err *e)
-{
-    int ends[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-        return err_set(e, ERR_TEMPORARY, "socketpair: %s", strerror(errno));
-    close(ends[1]);
-    s->eof_fd = ends[0];
-    if (pipe2(s->quiet, O_CLOEXEC) != 0)
-        return err_set(e, ERR_TEMPORARY, "pipe: %s", strerror(errno));
-    return 0;
-}
-
 static int start_backend(struct http_server *s, struct err *e)
 {
     int r = http_guard_start(s, e);
 
-    if (r == 0)
-        r = open_descriptors(s, e);
     if (r != 0)
         return r;
+    if (pipe2(s->quiet, O_CLOEXEC) != 0)
+        return err_set(e, ERR_TEMPORARY, "pipe: %s", strerror(errno));
     pthread_once(&library_once, init_library);
     s->backend = start_context(s);
     if (s->backend == NULL)
@@ -327,10 +314,9 @@ static void stop_backend(struct http_server *s)
         mg_stop(s->backend);
         s->backend = NULL;
     }
-    int fds[] = {s->eof_fd, s->quiet[0], s->quiet[1]};
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(s->quiet); i++)
+        if (s->quiet[i] >= 0)
+            close(s->quiet[i]);
     http_guard_stop(s);
 }
 
@@ -353,42 +339,6 @@ bool http_civetweb_peer(struct http_worker *w, char out[HTTP_ADDRESS_SIZE])
     return info != NULL && str_copy(out, HTTP_ADDRESS_SIZE, info->remote_addr);
 }
 
-/* civetweb does not tell how much of the body it has read with the headers, and mg_read waits for everything it is asked
- * for. For one call the connection's descriptor is a socket at its end: mg_read returns what is buffered and no more. */
-static int64_t read_ahead(struct http_request *rq, void *data, size_t size)
-{
-    int saved = fcntl(rq->fd, F_DUPFD_CLOEXEC, 0);
-
-    if (saved < 0)
-        return -1;
-    replace_descriptor(rq->fd, rq->server->eof_fd);
-    int n = mg_read(rq->connection, data, size);
-    replace_descriptor(rq->fd, saved);
-    close(saved);
-    if (n < (int)size)
-        rq->ahead_done = true;
-    return n < 0 ? 0 : n; /* at its end and nothing buffered: -1 */
-}
-
-static int64_t read_body(struct http_request *rq, void *data, size_t size)
-{
-    int64_t n = rq->ahead_done ? 0 : read_ahead(rq, data, size < INT_MAX ? size : INT_MAX);
-
-    if (n != 0)
-        return n < 0 ? -ERR_DISCONNECTED : n;
-    int64_t available = http_socket_available(rq->fd);
-    if (available > 0)
-        n = mg_read(rq->connection, data, size < (size_t)available ? size : (size_t)available);
-    return available < 0 || n < 0 ? -ERR_DISCONNECTED : n;
-}
-
-static const char *no_trailer(const struct http_request *rq, const char *name)
-{
-    (void)rq;
-    (void)name;
-    return NULL;
-}
-
 static void close_connection(struct http_request *rq, bool linger)
 {
     mg_disable_connection_keep_alive(rq->connection);
@@ -401,7 +351,5 @@ const struct http_backend_ops http_civetweb = {
     .stop_accepting = stop_accepting,
     .stop = stop_backend,
     .fd = http_civetweb_fd,
-    .read = read_body,
-    .trailer = no_trailer,
     .close = close_connection,
 };

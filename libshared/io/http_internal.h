@@ -38,7 +38,6 @@ struct http_request {
 
     /* Body */
     uint64_t body_left; /* bytes that the client still owes; HTTP_BODY_CHUNKED until the end of a chunked one */
-    bool ahead_done;    /* civetweb: what it had read with the headers was handed out */
     bool continue_sent;
     bool counted;                            /* among the server's `bodies` */
     uint64_t window_bytes, window_waited_ms; /* since the minimum rate was looked at */
@@ -93,7 +92,6 @@ struct http_server {
     const struct http_backend_ops *ops;
     void *backend;
     uint16_t port;
-    int eof_fd;           /* a socket at its end */
     int quiet[2];         /* a pipe that stands in for the listening socket while stopping */
     char start_text[256]; /* why the back end could not start */
 
@@ -115,14 +113,13 @@ struct http_linger {
 };
 
 struct http_backend_ops {
-    bool takes_chunks;
     int (*start)(struct http_server *s, struct err *e);
     void (*stop_accepting)(struct http_server *s);
     void (*stop)(struct http_server *s); /* also after a start that failed */
     /* The descriptor of the worker's connection, -1 when it is gone. Called with the worker's lock held. */
     int (*fd)(struct http_worker *w);
     /* Bytes of the body that have arrived, up to `size`; 0 when there are none at the moment, or it has ended, which
-     * body_left tells of a chunked one; -ERR_DISCONNECTED, -ERR_INVALID. Never waits. */
+     * body_left tells of a chunked one; -ERR_DISCONNECTED, -ERR_INVALID. Never waits. NULL: no bodies are read. */
     int64_t (*read)(struct http_request *rq, void *data, size_t size);
     const char *(*trailer)(const struct http_request *rq, const char *name);
     /* The connection ends with this request. With `linger` the client may still be sending. */

@@ -660,7 +660,6 @@ static void close_connection(struct http_request *rq, bool linger)
 }
 
 const struct http_backend_ops http_poll = {
-    .takes_chunks = true,
     .start = start_poll,
     .stop_accepting = stop_accepting,
     .stop = stop_poll,

@@ -187,17 +187,17 @@ static bool count_body(struct http_request *rq)
     return true;
 }
 
+static bool takes_body(const struct http_request *rq)
+{
+    if (rq->server->ops->read == NULL)
+        return !http_has_body(rq);
+    return rq->route->body || rq->message.framing.length <= SMALL_BODY;
+}
+
 /* Whether the request may reach its handler; if not it was answered. */
 static bool admit(struct http_request *rq)
 {
-    if (rq->message.framing.chunked && !rq->server->ops->takes_chunks) {
-        rq->close = rq->linger = true;
-        http_problem(rq, 411, "length-required", NULL,
-                     "This server needs to know the length of a body before it: send Content-Length instead of "
-                     "Transfer-Encoding: chunked.");
-        return false;
-    }
-    if (!rq->route->body && rq->message.framing.length > SMALL_BODY) {
+    if (!takes_body(rq)) {
         http_problem(rq, 413, "too-large", NULL, "This path takes no request body.");
         return false;
     }
@@ -297,6 +297,8 @@ static void answer(struct http_request *rq)
         return;
     }
     rq->body_left = rq->message.framing.chunked ? HTTP_BODY_CHUNKED : rq->message.framing.length;
+    if (http_has_body(rq) && rq->server->ops->read == NULL)
+        rq->close = rq->linger = true; /* what follows can't be told from it */
     if (!read_target(rq))
         return;
     if (override != NULL)
@@ -420,7 +422,7 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     s->options = *options;
     s->ops = options->backend == HTTP_POLL ? &http_poll : &http_civetweb;
     s->id_seed = id_random_u64();
-    s->eof_fd = s->quiet[0] = s->quiet[1] = -1;
+    s->quiet[0] = s->quiet[1] = -1;
     if (s->options.trusted_proxies == NULL)
         s->options.trusted_proxies = "";
     if (s->options.header_timeout_ms == 0)

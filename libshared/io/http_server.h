@@ -31,7 +31,7 @@
  * more than 8 of one peer have been sending their headers for more than a second, the oldest get 408 (trusted proxies
  * excepted). Every connection is closed so that the client can read the answer.
  *
- * HTTP_CIVETWEB can't read a chunked body to its end and answers 411. N threads are made at the start. A connection that
+ * HTTP_CIVETWEB reads no bodies: a request with one gets 413 and is the last of its connection. N threads are made at the start. A connection that
  * waits for its first headers, or is idle between requests, holds one too. So when fewer than 32 are free, those that have
  * waited half a second are closed, oldest first; and at any time, when more than 8 of one peer have waited a second for
  * first headers, the oldest are closed (trusted proxies excepted). A burst of new connections is thus served however large
@@ -55,7 +55,7 @@ struct http_route {
 };
 
 enum http_backend {
-    HTTP_CIVETWEB, /* a thread per connection; no chunked bodies, no trailers (411) */
+    HTTP_CIVETWEB, /* a thread per connection; no request bodies */
     HTTP_POLL,     /* a loop for accepting, headers and idle connections; a thread per request */
 };
 
@@ -110,7 +110,7 @@ int http_read(struct http_request *rq, void *data, size_t size, size_t *ret_len,
     __attribute__((warn_unused_result));
 
 /* As http_read, but returns at once, with *ret_woken true and *ret_len 0, when wake_fd (−1: none) is readable while no byte
- * of the body is there; the caller empties it. HTTP_POLL only. */
+ * of the body is there; the caller empties it. */
 int http_read_or_wake(struct http_request *rq, int wake_fd, void *data, size_t size, size_t *ret_len, bool *ret_woken,
                       struct err *e) __attribute__((warn_unused_result));
 /* A body was announced: a Content-Length over 0, or chunks (of which there may be none). */
@@ -124,7 +124,7 @@ struct http_field {
 };
 
 /* One answer with the whole body in memory, sent at once with its headers. Bodies that were not read are drained up to
- * 64 KiB (when threads are not scarce), else the connection is closed after the answer in a way that lets the client read
+ * 64 KiB (chunked ones as far as they have come; none when threads are scarce), else the connection is closed after the answer in a way that lets the client read
  * it (shutdown; what still comes is read for up to 5 s, by no thread of the pool). A failure to send is not reported:
  * nobody is there. Control characters in field values are replaced by '?'. */
 void http_respond(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,

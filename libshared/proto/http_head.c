@@ -261,7 +261,8 @@ bool http_head_split(char *text, size_t len, struct http_line *ret, struct http_
     http_parser_execute(&parser, &callbacks, cursor.at, (size_t)(cursor.end - cursor.at));
     if (HTTP_PARSER_ERRNO(&parser) != HPE_OK)
         return refuse(ret_refusal, refusal_of(&parser, &reading));
-    if (!reading.ended || !take_line(&cursor, &parser, &reading, &line, &digits))
+    if (!reading.ended || parser.method == HTTP_CONNECT || /* nobody knows what follows it */
+        !take_line(&cursor, &parser, &reading, &line, &digits))
         return refuse(ret_refusal, &not_http);
     if (memcmp(digits, "1.1", 3) != 0 && memcmp(digits, "1.0", 3) != 0)
         return refuse(ret_refusal, &bad_version);
@@ -314,11 +315,19 @@ static char *skip_authority(char *target, const struct http_head *head)
     return NULL;
 }
 
+static bool is_plain(const char *target)
+{
+    for (; *target != '\0'; target++)
+        if ((unsigned char)*target > 0x7E || *target == '#')
+            return false;
+    return true;
+}
+
 bool http_target_split(char *target, const struct http_head *head, const char **ret_path, const char **ret_query)
 {
     char *path = *target == '/' ? target : skip_authority(target, head);
 
-    if (path == NULL || strchr(path, '#') != NULL)
+    if (path == NULL || !is_plain(path))
         return false;
     char *query = strchr(path, '?');
     if (query != NULL)

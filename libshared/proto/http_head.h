@@ -46,7 +46,7 @@ bool http_trailer_split(char *text, size_t len, struct http_header *ret_headers,
     __attribute__((warn_unused_result));
 
 /* Path and query (NULL: none) of a target in place: "/a?b", or "http://host/a?b" when the host is the Host header's. False
- * for other forms and for a fragment. */
+ * for other forms, for a fragment, and for bytes that are not ASCII. */
 bool http_target_split(char *target, const struct http_head *head, const char **ret_path, const char **ret_query)
     __attribute__((warn_unused_result));
 

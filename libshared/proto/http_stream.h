@@ -36,8 +36,8 @@ struct http_stream {
     size_t at, len;  /* of `data`: the next byte after the head that was not taken, the end */
     bool chunked;
     uint64_t left; /* of a body that is not chunked */
-    struct http_chunks chunks;
     char data[HTTP_STREAM_SIZE];
+    struct http_chunks chunks;
 };
 
 void http_stream_init(struct http_stream *s);

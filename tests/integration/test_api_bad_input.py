@@ -110,6 +110,8 @@ def test_fields_that_nobody_asked_for_are_let_pass(api_dir):
     ("/api/v1/videos?limit=201", "GET", 400, None),
     ("/api/v1/videos?limit=x", "GET", 400, None),
     ("/api/v1/videos?limit=99999999999999999999", "GET", 400, None),
+    ("/api/v1/videos?limit=%zz", "GET", 400, None),
+    ("/api/v1/videos?limit=%ff", "GET", 400, None),
     ("/api/v1/videos?state=happy", "GET", 400, None),
     ("/api/v1/videos?state=" + "x" * 100, "GET", 400, None),
     ("/api/v1/videos?cursor=nonsense", "GET", 400, None),

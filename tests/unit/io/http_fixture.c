@@ -182,6 +182,8 @@ const struct http_route http_fixture_routes[] = {
     {.method = "GET", .path = "/echo/{id}/{rest...}", .handler = on_echo},
     {.method = "POST", .path = "/echo/{id}", .handler = on_echo},
     {.method = "POST", .path = "/upload", .handler = on_upload, .body = true},
+    {.method = "OPTIONS", .path = "/collect", .handler = on_hello, .cors = true},
+    {.method = "PATCH", .path = "/echo/{id}", .handler = on_echo},
     {.method = "POST", .path = "/collect", .handler = on_collect, .body = true},
     {.method = "POST", .path = "/refuse", .handler = on_refuse, .body = true, .cors = true},
     {.method = "GET", .path = "/refuse", .handler = on_hello, .cors = true},

@@ -301,7 +301,8 @@ static TCase *make_case(enum http_backend backend)
     tcase_add_test(tcase, waits_for_headers_so_long_only);
     tcase_add_test(tcase, cuts_off_a_ninth_slow_connection_of_one_peer);
     tcase_add_test(tcase, answers_health_checks_while_300_clients_are_slow_with_their_headers);
-    tcase_add_test(tcase, answers_health_checks_while_300_clients_are_slow_with_their_bodies);
+    if (backend == HTTP_POLL)
+        tcase_add_test(tcase, answers_health_checks_while_300_clients_are_slow_with_their_bodies);
     tcase_add_test(tcase, answers_health_checks_while_all_others_are_busy);
     tcase_add_test(tcase, gives_an_idle_connections_thread_to_a_new_one);
     tcase_add_test(tcase, lets_requests_end_when_it_stops);

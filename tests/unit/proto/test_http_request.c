@@ -24,7 +24,9 @@ static const struct {
     {"1.1", {{"Host", "a"}, {"Connection", "close"}}, 0, {.keep_alive = false}},
     {"1.1", {{"Host", "a"}, {"Connection", "TE, Keep-Alive"}}, 0, {.keep_alive = true}},
     {"1.1", {{"Host", "a"}, {"Connection", "keep-alive, close"}}, 0, {.keep_alive = false}},
-    {"1.1", {{"Host", "a"}, {"Connection", "Upgrade"}}, 0, {.keep_alive = true}}, /* RFC 9110, 7.8: may be ignored */
+    {"1.1", {{"Host", "a"}, {"Connection", "TE"}, {"Connection", "Close"}}, 0, {.keep_alive = false}},
+    {"1.1", {{"Host", "a"}, {"Connection", "TE"}}, 0, {.keep_alive = true}},
+    {"1.1", {{"Host", "a"}, {"Connection", "Upgrade"}}, 0, {.keep_alive = true}},  /* RFC 9110, 7.8: may be ignored */
     {"1.1", {{"Host", "a"}, {"Expect", "100-Continue"}}, 0, {.keep_alive = true}}, /* no body: nothing to wait for */
     {"1.1",
      {{"Host", "a"}, {"Expect", "100-continue"}, {"Content-Length", "1"}},
@@ -38,6 +40,13 @@ static const struct {
 
     {"1.1", {{"X", "a"}}, 400, {0}}, /* no Host */
     {"1.1", {{"Host", "a"}, {"Host", "a"}}, 400, {0}},
+    {"1.1", {{"Host", "[::1]:80"}}, 0, {.keep_alive = true}},
+    {"1.1", {{"Host", ""}}, 0, {.keep_alive = true}}, /* RFC 9112, 3.2: there may be none */
+    {"1.1", {{"Host", "a, b"}}, 400, {0}},
+    {"1.1", {{"Host", "a b"}}, 400, {0}},
+    {"1.1", {{"Host", "a/b"}}, 400, {0}},
+    {"1.1", {{"Host", "user@a"}}, 400, {0}},
+    {"1.1", {{"Host", "\xC3\xA4"}}, 400, {0}},
     {"1.1", {{"Host", "a"}, {"Content-Length", "5abc"}}, 400, {0}},
     {"1.1", {{"Host", "a"}, {"Content-Length", ""}}, 400, {0}},
     {"1.1", {{"Host", "a"}, {"Content-Length", "-1"}}, 400, {0}},
@@ -238,7 +247,47 @@ START_TEST(finds_query_parameters)
 }
 END_TEST
 
+static const struct {
+    const char *query;
+    bool valid;
+} whole_queries[] = {
+    {NULL, true},          {"", true},       {"a", true},          {"a=1&b=%20+&&c", true},
+    {"=&=", true},         {"a=b=c", true},  {"a=%zz", false},     {"a=1&%", false},
+    {"%4=1", false},       {"a=%00", false}, {"a=1&b=%E4", false}, {"a=1&b=%C3%A4", true},
+    {"a=%C3&%A4=", false},
+};
+
+START_TEST(checks_queries)
+{
+    ck_assert_int_eq(http_query_valid(whole_queries[_i].query), whole_queries[_i].valid);
+}
+END_TEST
+
 /* --- Lists --- */
+
+static const struct {
+    const char *list, *origin;
+    enum http_origin match;
+} origins[] = {
+    {"*", "https://a.example", HTTP_ORIGIN_ANY},
+    {"*", NULL, HTTP_ORIGIN_ANY},
+    {"", "https://a.example", HTTP_ORIGIN_NONE},
+    {"https://a.example", "https://a.example", HTTP_ORIGIN_NAMED},
+    {"https://a.example", NULL, HTTP_ORIGIN_NONE},
+    {"https://a.example", "https://a.example.evil", HTTP_ORIGIN_NONE},
+    {"https://a.example", "https://a.exampl", HTTP_ORIGIN_NONE},
+    {"https://a.example", "http://a.example", HTTP_ORIGIN_NONE},
+    {"https://a.example", "", HTTP_ORIGIN_NONE},
+    {"https://a.example , http://b:8080", "http://b:8080", HTTP_ORIGIN_NAMED},
+    {"https://a.example, *", "http://b", HTTP_ORIGIN_ANY},
+    {"*, https://a.example", "https://a.example", HTTP_ORIGIN_NAMED},
+};
+
+START_TEST(matches_origins)
+{
+    ck_assert_int_eq(http_origin_match(origins[_i].list, origins[_i].origin), origins[_i].match);
+}
+END_TEST
 
 static const struct {
     const char *header;
@@ -382,6 +431,8 @@ int main(void)
     tcase_add_test(tcase, bounds_paths);
     tcase_add_loop_test(tcase, matches_routes, 0, (int)ARRAY_SIZE(routes));
     tcase_add_loop_test(tcase, finds_query_parameters, 0, (int)ARRAY_SIZE(queries));
+    tcase_add_loop_test(tcase, checks_queries, 0, (int)ARRAY_SIZE(whole_queries));
+    tcase_add_loop_test(tcase, matches_origins, 0, (int)ARRAY_SIZE(origins));
     tcase_add_loop_test(tcase, reads_accept_encoding, 0, (int)ARRAY_SIZE(encodings));
     tcase_add_test(tcase, knows_reasons);
     tcase_add_loop_test(tcase, holds_addresses, 0, (int)ARRAY_SIZE(networks));
