@@ -277,6 +277,23 @@ START_TEST(who_waits_himself_may_be_the_one_to_spill)
 }
 END_TEST
 
+START_TEST(the_first_in_line_waits_for_what_is_on_its_way)
+{
+    struct block_chain c[13], own;
+    unsigned asked = 0;
+
+    open_chain(&own, 1, &asked);
+    append(&own, 3);
+    fill_pool(c, 13, 1, NULL);
+    block_chain_seal(&c[5]); /* less than an eighth */
+    ck_assert_int_eq(append_byte(&own), -ERR_BUSY);
+    block_chain_release(&c[5]);
+    ck_assert_int_eq(append_byte(&own), BLOCK_MORE);
+    block_chain_release(&own);
+    release_all(c, 13);
+}
+END_TEST
+
 /* The bytes that found room are in the chain, so the caller has to know of them. */
 START_TEST(what_was_taken_is_known_on_failure_too)
 {
@@ -624,6 +641,7 @@ int main(void)
     tcase_add_test(t, who_is_told_to_spill_takes_no_more);
     tcase_add_test(t, what_is_being_sent_comes_back_by_itself);
     tcase_add_test(t, who_waits_himself_may_be_the_one_to_spill);
+    tcase_add_test(t, the_first_in_line_waits_for_what_is_on_its_way);
     tcase_add_test(t, what_was_taken_is_known_on_failure_too);
     tcase_add_test(t, whoever_waits_for_much_memory_has_idle_chains_spill);
     tcase_add_test(t, who_waits_is_served_in_the_order_of_coming);
