@@ -46,6 +46,7 @@ void send_all(struct upload_service *s, const struct file *f, uint64_t piece);
 struct upload *begin_patch(struct upload_service *s, const struct file *f);
 int write_bytes(struct upload *u, uint64_t offset, uint64_t count, struct err *e); /* in pieces */
 
+void expect_no_parts(void);
 void expect_finished(const struct file *f); /* content, one job, nothing left open */
 void expect_nothing(const char *id);        /* no record, no source, no part, a closed log */
 void expect_content(const char *key, uint64_t size);
