@@ -183,7 +183,7 @@ int tus_call_refuse(const struct tus_call *c, enum upload_refusal refusal, struc
                                "The index of videos is being rebuilt; nothing was received. Try again in a moment."},
         [UPLOAD_MEMORY_FULL] = {503, 5, "busy", "Too many uploads are in progress. Try again in a moment."},
         [UPLOAD_LOCKED] = {423, 1, "locked",
-                           "Another request writes to this upload and has yet to stop. Try again in a moment."},
+                           "Another request writes to this upload now. Ask for the offset in a moment and go on."},
     };
     struct tus_reply reply;
 

@@ -60,8 +60,7 @@ static int patch_finished(const struct tus_call *c, const struct tus_upload *vie
     return tus_call_send(c, &reply);
 }
 
-/* The session can't go on: the upload was closed, or another request has it now. Then nobody must be told anything that
- * could be taken for the state of things: the connection just ends. */
+/* The session can't go on: the upload was closed, or another request has it now. */
 static int end_stale(const struct tus_call *c, struct err *e)
 {
     UPLOAD_STATE_AUTO struct upload_state s = {0};
@@ -71,7 +70,7 @@ static int end_stale(const struct tus_call *c, struct err *e)
         err_set(e, ERR_STALE, "the upload was closed");
         return tus_call_fail(c, e);
     }
-    return err_set(e, ERR_DISCONNECTED, "another request has taken the upload over");
+    return tus_call_refuse(c, UPLOAD_LOCKED, e);
 }
 
 static int respond_patched(const struct tus_call *c, const struct upload *u, const struct upload_result *result)
