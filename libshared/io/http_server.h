@@ -123,6 +123,9 @@ struct http_field {
     const char *name, *value; /* name NULL ends a list; a NULL value leaves the field out */
 };
 
+/* An interim answer (1xx) with nothing but header fields, before any other; clients of HTTP/1.0 get none. */
+void http_inform(struct http_request *rq, int status, const struct http_field *fields);
+
 /* One answer with the whole body in memory, sent at once with its headers. Bodies that were not read are drained up to
  * 64 KiB (chunked ones as far as they have come; none when threads are scarce), else the connection is closed after the answer in a way that lets the client read
  * it (shutdown; what still comes is read for up to 5 s, by no thread of the pool). A failure to send is not reported:

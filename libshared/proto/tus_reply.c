@@ -98,6 +98,15 @@ void tus_reply_options(const struct tus_command *c, const struct tus_limits *lim
     add_text(ret, "Upload-Limit", "max-size=%" PRIu64, limits->max_size);
 }
 
+void tus_reply_resumable(const struct tus_command *c, const struct tus_upload *u, const struct tus_limits *limits,
+                         const char *location, struct tus_reply *ret)
+{
+    *ret = (struct tus_reply){.status = 104};
+    add_number(ret, "Upload-Draft-Interop-Version", c->interop_version);
+    add(ret, "Location", location);
+    add_limit(ret, c, limits, u);
+}
+
 void tus_reply_created(const struct tus_command *c, const struct tus_upload *u, const struct tus_limits *limits,
                        const char *location, bool settled, struct tus_reply *ret)
 {

@@ -10,6 +10,9 @@ const char *tus_field_value(const struct tus_field *f);
 /* --- Answers --- */
 
 void tus_reply_options(const struct tus_command *c, const struct tus_limits *limits, struct tus_reply *ret);
+/* Before the body of a POST, for the drafts: where to go on when the rest of it does not come. An interim answer. */
+void tus_reply_resumable(const struct tus_command *c, const struct tus_upload *u, const struct tus_limits *limits,
+                         const char *location, struct tus_reply *ret);
 /* `location` is borrowed. `settled` false: the bytes are safe, but how far it is can't be told yet. */
 void tus_reply_created(const struct tus_command *c, const struct tus_upload *u, const struct tus_limits *limits,
                        const char *location, bool settled, struct tus_reply *ret);

@@ -91,6 +91,14 @@ static void copy_fields(const struct tus_reply *reply, struct http_field ret[TUS
     ret[reply->count] = (struct http_field){0};
 }
 
+void tus_call_inform(const struct tus_call *c, const struct tus_reply *reply)
+{
+    struct http_field fields[TUS_FIELDS_MAX + 1];
+
+    copy_fields(reply, fields);
+    http_inform(c->rq, reply->status, fields);
+}
+
 int tus_call_send(const struct tus_call *c, const struct tus_reply *reply)
 {
     struct http_field fields[TUS_FIELDS_MAX + 1];

@@ -32,6 +32,7 @@ struct tus_upload tus_call_view(const struct upload_state *s, bool finished);
 
 /* Answers. */
 int tus_call_send(const struct tus_call *c, const struct tus_reply *reply);
+void tus_call_inform(const struct tus_call *c, const struct tus_reply *reply); /* an interim one */
 int tus_call_send_json(const struct tus_call *c, const struct tus_reply *reply, const struct buf *json);
 /* By the kind of the failure, which is logged. */
 int tus_call_fail(const struct tus_call *c, struct err *e);

@@ -86,13 +86,38 @@ static void take_back(const struct tus_call *c)
         log_warn(&c->ids, "an upload that failed at its creation is left to expire", "error", e.text);
 }
 
+/* --- Answers --- */
+
+static void write_location(const struct tus_call *c, char out[LOCATION_SIZE])
+{
+    memcpy(out, TUS_PATH, sizeof TUS_PATH);
+    tus_name_write(&c->name, out + sizeof TUS_PATH - 1);
+}
+
+/* The drafts let a client learn of its upload while it sends the first body, which may then break off. */
+static bool is_informed(const struct tus_call *c)
+{
+    return c->command.interop_version != 0 && c->command.body_length != 0;
+}
+
+static void inform(const struct tus_call *c, const struct upload *u)
+{
+    struct tus_upload view = tus_call_view(upload_recorded(u), false);
+    char location[LOCATION_SIZE];
+    struct tus_reply reply;
+
+    write_location(c, location);
+    tus_reply_resumable(&c->command, &view, &c->limits, location, &reply);
+    tus_call_inform(c, &reply);
+}
+
 static int respond_created(const struct tus_call *c, const struct upload *u, const struct upload_result *result)
 {
     struct tus_upload view = tus_call_view(upload_recorded(u), result->finished);
-    char location[LOCATION_SIZE] = TUS_PATH;
+    char location[LOCATION_SIZE];
     struct tus_reply reply;
 
-    tus_name_write(&c->name, location + sizeof TUS_PATH - 1);
+    write_location(c, location);
     tus_reply_created(&c->command, &view, &c->limits, location, !result->unsettled, &reply);
     return tus_call_send(c, &reply);
 }
@@ -109,7 +134,8 @@ static int end_creation(const struct tus_call *c, struct upload *u, int r, const
         return r;
     }
     upload_free(u);
-    take_back(c);
+    if (!is_informed(c))
+        take_back(c);
     return r == 0 ? tus_call_send(c, &result->reply) : tus_call_fail(c, e);
 }
 
@@ -123,6 +149,8 @@ static int create_open(struct tus_call *c, struct err *e)
         return tus_call_fail(c, e);
     if (u == NULL)
         return 0;
+    if (is_informed(c))
+        inform(c, u);
     r = upload_receive(c, u, TUS_UNKNOWN, &result, e);
     return end_creation(c, u, r, &result, e);
 }

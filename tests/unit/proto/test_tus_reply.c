@@ -58,6 +58,17 @@ START_TEST(created)
 }
 END_TEST
 
+START_TEST(resumable)
+{
+    struct tus_reply r;
+
+    tus_reply_resumable(COMMAND(TUS_POST, 3), &fresh, &limits, "/u/x", &r);
+    expect(&r, "104|Upload-Draft-Interop-Version: 3|Location: /u/x");
+    tus_reply_resumable(COMMAND(TUS_POST, 6), &fresh, &limits, "/u/x", &r);
+    expect(&r, "104|Upload-Draft-Interop-Version: 6|Location: /u/x|Upload-Limit: max-size=5000, max-age=86400");
+}
+END_TEST
+
 START_TEST(head)
 {
     struct tus_reply r;
@@ -143,6 +154,7 @@ int main(void)
     TCase *tcase = tcase_create("reply");
     tcase_add_test(tcase, options);
     tcase_add_test(tcase, created);
+    tcase_add_test(tcase, resumable);
     tcase_add_test(tcase, head);
     tcase_add_test(tcase, patched);
     tcase_add_test(tcase, refusals);
