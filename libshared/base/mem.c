@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* 0: allocations are real; 1: they fail; more: that many minus one are still real. */
 static _Atomic uint64_t fail_countdown;
@@ -72,6 +73,25 @@ char *mem_strndup(const char *s, size_t max)
 void mem_free(void *p)
 {
     free(p);
+}
+
+void *mem_map(size_t size_bytes)
+{
+    if (must_fail())
+        return NULL;
+    void *p = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void mem_unmap(void *p, size_t size_bytes)
+{
+    if (p != NULL)
+        munmap(p, size_bytes);
+}
+
+void mem_discard(void *p, size_t size_bytes)
+{
+    madvise(p, size_bytes, MADV_DONTNEED);
 }
 
 void mem_auto_free(void *pointer_to_pointer)

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The only place that calls malloc. Every function may return NULL; callers turn that into ERR_TEMPORARY.
+/* The only place that calls malloc or mmap. Every function may return NULL; callers turn that into ERR_TEMPORARY.
  * Thread-safe. */
 
 void *mem_alloc(size_t size_bytes);                         /* uninitialised; size 0 gives a block of 1 */
@@ -18,6 +18,12 @@ void mem_free(void *p); /* NULL is fine */
 /* Frees what a local pointer holds when it leaves scope: `MEM_AUTO char *name = mem_strdup(…)`. */
 void mem_auto_free(void *pointer_to_pointer);
 #define MEM_AUTO __attribute__((cleanup(mem_auto_free)))
+
+/* Zeroed pages that take memory of the system only when they are written to. mem_discard gives that of whole pages back;
+ * they read as zero again. */
+void *mem_map(size_t size_bytes);
+void mem_unmap(void *p, size_t size_bytes); /* NULL is fine */
+void mem_discard(void *p, size_t size_bytes);
 
 /* For tests: the `nth` allocation from now on (1 = the next one) and every later one fails; 0 ends that. */
 void mem_fail_from(uint64_t nth);

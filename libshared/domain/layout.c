@@ -50,6 +50,11 @@ struct layout_key layout_source(const char *video_id)
     return make_key("%s/source", video_id);
 }
 
+struct layout_key layout_partial(const char *video_id)
+{
+    return make_key(LAYOUT_UPLOADS "%s/source", video_id);
+}
+
 struct layout_key layout_request(const char *video_id, uint64_t generation)
 {
     return make_key(LAYOUT_REQUESTS "%s/%" PRIu64 ".json", video_id, generation);

@@ -33,11 +33,19 @@ static struct part_job *next_job(struct part_sender *s)
 
 static void send_part(struct part_sender *s, struct part_job *job)
 {
-    struct store_body body = block_chain_body(&job->chain);
+    struct part_body part = {.store = s->store,
+                             .bucket = job->bucket,
+                             .video_id = job->video_id,
+                             .tails = job->tails,
+                             .tail_count = job->tail_count,
+                             .chain = &job->chain};
+    struct store_body body;
 
+    part_body_init(&part, &body);
     job->part.size_bytes = body.size_bytes;
     job->result = store_multipart_put(s->store, job->bucket, job->key, job->upload_id, job->part.number, &body,
                                       job->part.etag, &job->error);
+    part_body_release(&part);
     block_chain_release(&job->chain);
 }
 
@@ -112,4 +120,12 @@ int part_sender_wait(struct part_sender *s, struct part_job *job)
         pthread_cond_wait(&s->finished, &s->lock);
     pthread_mutex_unlock(&s->lock);
     return job->result;
+}
+
+bool part_sender_done(struct part_sender *s, const struct part_job *job)
+{
+    pthread_mutex_lock(&s->lock);
+    bool done = job->done;
+    pthread_mutex_unlock(&s->lock);
+    return done;
 }

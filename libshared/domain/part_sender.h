@@ -2,6 +2,7 @@
 #define WEIR_PART_SENDER_H
 
 #include "domain/block_pool.h"
+#include "domain/part_body.h"
 #include "io/store.h"
 
 #include <stdbool.h>
@@ -14,8 +15,11 @@ struct part_sender;
 struct part_job {
     /* in */
     const char *bucket, *key, *upload_id;
-    struct block_chain chain; /* sealed; the sender releases it, whatever happens */
-    /* in and out: number and size in, ETag out */
+    const char *video_id;            /* whose log holds the tails */
+    const struct upload_tail *tails; /* the part begins with these; unchanged until the job is done */
+    size_t tail_count;
+    struct block_chain chain; /* and ends with this: sealed, or all zero; the sender releases it, whatever happens */
+    /* in and out: number in, size and ETag out */
     struct store_part part;
     /* out */
     int result; /* 0 or -kind */
@@ -33,5 +37,7 @@ void part_sender_free(struct part_sender *s); /* NULL is fine; every job was wai
 void part_sender_submit(struct part_sender *s, struct part_job *job);
 /* The job's result: 0, or -kind with job->error. */
 int part_sender_wait(struct part_sender *s, struct part_job *job) __attribute__((warn_unused_result));
+/* Whether that would return at once. */
+bool part_sender_done(struct part_sender *s, const struct part_job *job);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "domain/layout.h"
 #include "domain/reconcile_video.h"
+#include "domain/upload_writer.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -19,6 +20,8 @@
 #define FINISHING_EVERY_MS 20000
 #define FINISHING_MIN_AGE_MS 10000
 #define FINISHING_MAX_AGE_MS 600000
+#define EXPIRED_EVERY_MS 20000
+#define EXPIRED_MOST 1000 /* in one pass */
 #define ABANDONED_EVERY_MS 60000
 #define ONCE_WAIT_MS 60000
 #define RETRY_MS 5000 /* after a pass that failed */
@@ -44,7 +47,7 @@ struct reconciler {
     char identity[IDENTITY_SIZE]; /* of Redis, "" before the first look */
     bool redis_was_away, rebuilding;
     uint64_t identity_ms; /* when to look again */
-    uint64_t due_ms[5];   /* by pass */
+    uint64_t due_ms[6];   /* by pass */
 };
 
 int reconcile_new(const struct reconcile_options *options, struct reconciler **ret, struct err *e)
@@ -274,14 +277,16 @@ static void log_counts(const char *pass, const struct reconcile_counts *counts, 
 
 /* --- The kinds of passes --- */
 
-enum kind { REBUILD, FINISHING, ABANDONED, RECENT, DAILY };
-static const char *const kind_names[] = {"rebuild", "finishing", "abandoned", "recent", "daily"};
+enum kind { REBUILD, FINISHING, EXPIRED, ABANDONED, RECENT, DAILY };
+static const char *const kind_names[] = {"rebuild", "finishing", "expired", "abandoned", "recent", "daily"};
 
 static int list_for(const struct library *l, enum kind kind, struct ids *ids, struct err *e)
 {
     switch (kind) {
     case FINISHING:
         return queue_finishing_list(l->queue, FINISHING_MIN_AGE_MS, add_marked, ids, e);
+    case EXPIRED:
+        return upload_open_expired(l->queue, EXPIRED_MOST, add_marked, ids, e);
     case ABANDONED:
         return list_uploading(l, ids, e);
     case RECENT:
@@ -305,10 +310,25 @@ static int forget_marks(struct library l, struct err *e)
     return queue_finishing_list(l.queue, FINISHING_MAX_AGE_MS, remove_mark, &l, e);
 }
 
-static int conclude(const struct reconciler *r, enum kind kind, struct err *e)
+/* What has expired and is there still was finished before it was counted out; or there is nothing of it at all. */
+static int count_out(const struct library *l, const struct ids *ids, struct err *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ids->count; i++)
+        r = upload_open_end(l->queue, ids->id[i], "", e);
+    return r;
+}
+
+/* After a rebuild comes the daily pass, unless this day had one: what waits for a client, the rebuild could not count. */
+static int conclude(struct reconciler *r, enum kind kind, const struct ids *ids, struct err *e)
 {
     if (kind == FINISHING)
         return forget_marks(*r->library, e);
+    if (kind == EXPIRED)
+        return count_out(r->library, ids, e);
+    if (kind == REBUILD)
+        r->due_ms[DAILY] = 0;
     return kind == REBUILD ? queue_epoch_begin(r->library->queue, r->holder, e) : 0;
 }
 
@@ -321,6 +341,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
         .dry_run = dry_run,
         .rebuilding = kind == REBUILD,
         .collecting = kind == DAILY,
+        .abandoned = kind == ABANDONED,
     };
     uint64_t since_ms = clock_mono_ms();
     struct ids ids = {0};
@@ -329,7 +350,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
     if (result == 0)
         result = look_at_all(r, &scope, &ids, kind_names[kind], counts, e);
     if (result == 0 && !dry_run)
-        result = conclude(r, kind, e);
+        result = conclude(r, kind, &ids, e);
     if (ids.count > 0 || kind == REBUILD || kind == DAILY)
         log_counts(kind_names[kind], counts, since_ms);
     metric_add(&passes, kind_names[kind], 1);
@@ -394,7 +415,7 @@ static bool is_due(struct reconciler *r, enum kind kind)
 
 static void run_due(struct reconciler *r, enum kind kind)
 {
-    static const uint64_t every_ms[] = {0, FINISHING_EVERY_MS, ABANDONED_EVERY_MS, 0, DAILY_EVERY_MS};
+    static const uint64_t every_ms[] = {0, FINISHING_EVERY_MS, EXPIRED_EVERY_MS, ABANDONED_EVERY_MS, 0, DAILY_EVERY_MS};
     struct reconcile_counts counts = {0};
     struct err e = {0};
     bool mine = true;

@@ -73,9 +73,34 @@ static int repeat_deletion(const struct reconcile_scope *scope, const char *vide
 
 /* --- Uploads --- */
 
-static bool has_expired(const struct reconcile_scope *scope, const struct library_video *v)
+/* What the log says; all zero without one. */
+static int read_log(const struct reconcile_scope *scope, const char *video_id, struct upload_state *ret, struct err *e)
 {
-    return scope->expiry_ms != 0 && clock_wall_ms() > v->created_ms + scope->expiry_ms;
+    const struct library *l = scope->library;
+
+    int r = upload_log_fold(l->store, l->raw, video_id, ret, e);
+    return r == -ERR_NOT_FOUND ? 0 : r;
+}
+
+static bool has_log(const struct upload_state *s)
+{
+    return s->seq > 0;
+}
+
+static bool is_partial(const struct upload_state *s)
+{
+    return has_log(s) && s->kind != UPLOAD_CLOSED && s->facts.origin == UPLOAD_PARTIAL;
+}
+
+/* A finished partial upload expires too, unlike a video. */
+static bool has_expired(const struct reconcile_scope *scope, const struct library_video *v,
+                        const struct upload_state *s)
+{
+    uint64_t now_ms = clock_wall_ms();
+
+    if (s->facts.expires_ms != 0)
+        return now_ms > s->facts.expires_ms;
+    return scope->expiry_ms != 0 && now_ms > v->created_ms + scope->expiry_ms;
 }
 
 /* Whether somebody may still be at it. */
@@ -88,9 +113,22 @@ static int is_alive(const struct reconcile_scope *scope, const char *video_id, u
     return upload_seat_taken(scope->library, video_id, ret, e);
 }
 
+/* It waits for its client until it expires, whoever writes to it. Putting it into the cache puts it into the index of open
+ * uploads, too; during a rebuild that is left to the next look. */
+static int keep_open(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
+                     const char *epoch, struct reconcile_counts *counts, struct err *e)
+{
+    int r = v->record != NULL ? tell_redis(scope, v, counts, e) : 0;
+
+    if (r != 0 || scope->dry_run || epoch[0] == '\0')
+        return r;
+    r = upload_cache_put(scope->library->queue, s, epoch, e);
+    return r == -ERR_BUSY ? 0 : unless_deleted(r);
+}
+
 /* Every byte was there, the rest can be done by anyone. */
-static int complete(const struct reconcile_scope *scope, const struct library_video *v,
-                    const struct upload_record *completing, bool alive, struct reconcile_counts *counts, struct err *e)
+static int complete(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
+                    bool alive, struct reconcile_counts *counts, struct err *e)
 {
     LIBRARY_VIDEO_AUTO struct library_video whole = {0};
     bool done = false;
@@ -99,39 +137,52 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
         counts->completed++;
         return 0;
     }
-    int r = upload_complete(scope->library, v->id, completing, &done, e);
+    int r = upload_complete(scope->library, s, &done, e);
     if (r != 0)
         return r;
     if (!done && alive)
-        return tell_redis(scope, v, counts, e);
+        return v->record != NULL ? tell_redis(scope, v, counts, e) : 0;
+    if (!done && s->facts.origin != UPLOAD_FORM)
+        log_error(&(struct log_ids){.video = v->id}, "the store has lost the bytes of an upload");
     if (!done)
         return delete_video(scope, v->id, "the bytes of a broken upload are lost", counts, e);
     counts->completed++;
+    if (s->facts.origin == UPLOAD_PARTIAL)
+        return queue_finishing_remove(scope->library->queue, v->id, e);
     r = library_read(scope->library, v->id, &whole, e);
     return r == 0 && whole.has_source ? tell_redis(scope, &whole, counts, e) : r;
 }
 
-static int look_at_upload(const struct reconcile_scope *scope, const struct library_video *v,
-                          struct reconcile_counts *counts, struct err *e)
+static int look_at_log(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
+                       const char *epoch, struct reconcile_counts *counts, struct err *e)
 {
-    const struct library *l = scope->library;
-    UPLOAD_RECORD_AUTO struct upload_record newest = {.kind = UPLOAD_CREATED, .written_ms = v->created_ms};
-    uint64_t seq;
     bool alive;
 
-    int r = upload_log_newest(l->store, l->raw, v->id, &newest, &seq, e);
-    if (r != 0 && r != -ERR_NOT_FOUND)
-        return r;
-    r = is_alive(scope, v->id, newest.written_ms, &alive, e);
+    int r = is_alive(scope, v->id, s->written_ms, &alive, e);
     if (r != 0)
         return r;
-    if (newest.kind == UPLOAD_COMPLETING)
-        return complete(scope, v, &newest, alive, counts, e);
-    if (has_expired(scope, v))
+    if (has_expired(scope, v, s) && (s->kind != UPLOAD_COMPLETING || is_partial(s)))
         return delete_video(scope, v->id, "an upload that took too long", counts, e);
+    if (s->kind == UPLOAD_COMPLETING)
+        return complete(scope, v, s, alive, counts, e);
+    if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts))
+        return keep_open(scope, v, s, epoch, counts, e);
     if (alive)
-        return newest.kind == UPLOAD_CLOSED ? 0 : tell_redis(scope, v, counts, e);
+        return s->kind == UPLOAD_CLOSED ? 0 : tell_redis(scope, v, counts, e);
     return delete_video(scope, v->id, "an upload without a writer", counts, e);
+}
+
+/* The log was to be next. */
+static int look_at_record(const struct reconcile_scope *scope, const struct library_video *v,
+                          struct reconcile_counts *counts, struct err *e)
+{
+    bool alive;
+
+    int r = is_alive(scope, v->id, v->created_ms, &alive, e);
+    if (r != 0)
+        return r;
+    return alive ? tell_redis(scope, v, counts, e)
+                 : delete_video(scope, v->id, "an upload without a writer", counts, e);
 }
 
 /* --- Remains: something names this id, but there is no record of a video --- */
@@ -159,6 +210,25 @@ static int clear_remains(const struct reconcile_scope *scope, const struct libra
     return r;
 }
 
+/* One that has no source in its place, or no record. */
+static int look_at_unfinished(const struct reconcile_scope *scope, const struct library_video *v,
+                              struct reconcile_counts *counts, struct err *e)
+{
+    UPLOAD_STATE_AUTO struct upload_state s = {0};
+    char epoch[QUEUE_EPOCH_SIZE] = "";
+
+    int r = queue_epoch(scope->library->queue, epoch, e); /* before the log is read */
+    if (r == 0)
+        r = read_log(scope, v->id, &s, e);
+    if (r != 0)
+        return r;
+    if (v->record == NULL && !is_partial(&s))
+        return clear_remains(scope, v, counts, e);
+    return has_log(&s) ? look_at_log(scope, v, &s, epoch, counts, e) : look_at_record(scope, v, counts, e);
+}
+
+/* --- Leftovers --- */
+
 static int collect(const struct reconcile_scope *scope, const struct library_video *v, struct reconcile_counts *counts,
                    struct err *e)
 {
@@ -172,21 +242,36 @@ static int collect(const struct reconcile_scope *scope, const struct library_vid
     return r;
 }
 
+/* One that is cached waits for its client: nothing of it is read until it expires. */
+static int waits_for_client(const struct reconcile_scope *scope, const char *video_id, bool *ret, struct err *e)
+{
+    UPLOAD_STATE_AUTO struct upload_state cached = {0};
+    char epoch[QUEUE_EPOCH_SIZE];
+
+    int r = upload_cache_get(scope->library->queue, video_id, epoch, &cached, NULL, NULL, e);
+    *ret = r == 0 && cached.seq > 0 && upload_facts_resumable(&cached.facts);
+    return r == -ERR_BUSY ? 0 : unless_deleted(r);
+}
+
 int reconcile_video(const struct reconcile_scope *scope, const char *video_id, struct reconcile_counts *counts,
                     struct err *e)
 {
     LIBRARY_VIDEO_AUTO struct library_video v = {0};
+    bool waits = false;
+    int r = 0;
 
     counts->videos++;
-    int r = library_read(scope->library, video_id, &v, e);
+    if (scope->abandoned)
+        r = waits_for_client(scope, video_id, &waits, e);
+    if (r != 0 || waits)
+        return r;
+    r = library_read(scope->library, video_id, &v, e);
     if (r != 0)
         return r;
     if (v.deleted)
         return repeat_deletion(scope, video_id, counts, e);
-    if (v.record == NULL)
-        return clear_remains(scope, &v, counts, e);
-    if (!v.has_source)
-        return look_at_upload(scope, &v, counts, e);
+    if (v.record == NULL || !v.has_source)
+        return look_at_unfinished(scope, &v, counts, e);
     r = tell_redis(scope, &v, counts, e);
     return r == 0 && scope->collecting ? collect(scope, &v, counts, e) : r;
 }

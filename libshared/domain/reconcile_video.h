@@ -11,6 +11,7 @@ struct reconcile_scope {
     bool dry_run;                     /* only count */
     bool rebuilding;                  /* the reservations are lost too, so every unfinished upload counts as alive */
     bool collecting;                  /* deletions again, and leftovers */
+    bool abandoned;                   /* only uploads that have lost their writer: most others need no look */
 };
 
 int reconcile_video(const struct reconcile_scope *scope, const char *video_id, struct reconcile_counts *counts,

@@ -50,6 +50,8 @@ static int end_upload(const struct library *l, const char *video_id, struct err 
     int r = upload_log_close(l->store, l->raw, video_id, false, &before, e);
     if (r == 0 && before.upload_id[0] != '\0')
         r = store_multipart_abort(l->store, l->raw, layout_source(video_id).s, before.upload_id, e);
+    if (r == 0 && before.upload_id[0] != '\0') /* the record does not tell whether it was a partial one */
+        r = store_multipart_abort(l->store, l->raw, layout_partial(video_id).s, before.upload_id, e);
     return r;
 }
 
@@ -73,6 +75,8 @@ int removal_objects(const struct library *l, const char *video_id, uint64_t *ret
         r = remove_prefix(l, l->raw, layout_record(video_id), &count, e);
     if (r == 0)
         r = remove_prefix(l, l->raw, layout_video_prefix(video_id), &count, e);
+    if (r == 0)
+        r = remove_prefix(l, l->raw, layout_partial(video_id), &count, e);
     if (r == 0)
         r = remove_prefix(l, l->raw, layout_request_prefix(video_id), &count, e);
     if (r == 0)

@@ -1,453 +1,498 @@
-#include "upload.h"
+#include "upload_session.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "domain/layout.h"
-#include "domain/removal.h"
 #include "domain/upload_log.h"
+#include "proto/config.h"
+#include "proto/sha256.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#define IN_FLIGHT 3 /* parts on their way while the next one fills */
-#define BLOCK_WAIT_MS 60000
-#define RECORD_EVERY_MS 30000 /* well below the age at which an upload without a seat is taken for abandoned */
-
-enum stage {
-    ADMITTED,   /* a seat, nothing in the store */
-    OPEN,       /* its writer is the only one who adds to it */
-    STALE,      /* somebody else has closed it: touch nothing */
-    COMPLETING, /* the reconciler may finish it as well */
-    FINISHED,   /* it has a job */
-};
-
-struct upload {
-    struct upload_service *service;
-    const struct library *library;
-    struct upload_seat seat;
-    enum stage stage;
-    uint64_t created_ms;
-    struct buf record; /* JSON of the video's record */
-    struct layout_key source;
-
-    uint64_t seq, recorded_ms; /* of the last record in the log; monotonic */
-    char writer[ID_NONCE_SIZE];
-    char upload_id[STORE_UPLOAD_ID_SIZE]; /* "" while there is no multipart upload */
-    unsigned next_number;
-    uint64_t received, confirmed; /* bytes: from the client, by the store */
-
-    struct block_chain filling;
-    struct part_job jobs[IN_FLIGHT]; /* a ring: `flying` of them from `oldest` on */
-    unsigned oldest, flying;
-    struct store_part *parts; /* confirmed */
-    size_t part_count, part_room, parts_recorded;
-};
+#define TAKE_POLL_MS 2 /* doubled until … */
+#define TAKE_POLL_MAX_MS 32
+#define ASK_EVERY_MS 1000 /* what is asked may be lost */
+#define FORM_FENCE 1      /* a form has one writer only */
 
 const char *upload_video_id(const struct upload *u)
 {
-    return u->seat.video_id;
+    return u->video_id;
 }
 
-int upload_new(struct upload_service *s, const char *client, struct upload **ret, enum upload_refusal *ret_refusal,
-               struct err *e)
+const struct upload_state *upload_recorded(const struct upload *u)
+{
+    return &u->state;
+}
+
+/* --- The object --- */
+
+static struct upload *new_session(struct upload_service *s, enum upload_origin origin, const char *video_id,
+                                  const char *client)
 {
     struct upload *u = mem_zalloc(sizeof *u);
 
-    *ret_refusal = UPLOAD_FAILED;
     if (u == NULL)
-        return err_set(e, ERR_TEMPORARY, "no memory for an upload");
-    int r = upload_seat_take(s, client, &u->seat, ret_refusal, e);
-    if (r != 0) {
-        mem_free(u);
-        return r;
-    }
+        return NULL;
     u->service = s;
     u->library = s->options.library;
-    u->source = layout_source(u->seat.video_id);
-    u->next_number = 1;
-    id_nonce(u->writer);
+    u->origin = origin;
+    u->length = UPLOAD_LENGTH_UNKNOWN;
+    u->wake_fd = -1;
+    str_copy(u->video_id, sizeof u->video_id, video_id);
+    str_copy(u->client, sizeof u->client, client);
+    u->source = upload_source(origin, u->video_id);
+    id_nonce(u->nonce);
     buf_init(&u->record, VIDEO_RECORD_MAX);
-    *ret = u;
-    return 0;
+    return u;
 }
 
-/* --- The log --- */
-
-/* Adds the next record. `parts` are those it confirms. */
-static int add_record(struct upload *u, enum upload_kind kind, struct store_part *parts, size_t count, struct err *e)
+static void free_session(struct upload *u)
 {
-    struct upload_record record = {
-        .kind = kind,
-        .fence = 1, /* a form upload has one writer only */
-        .written_ms = clock_wall_ms(),
-        .offset = kind == UPLOAD_COMPLETING ? u->received : u->confirmed,
-        .part_size = u->service->options.part_size,
-        .reserved = STORE_PART_MAX,
-        .parts = parts,
-        .part_count = count,
-    };
-    memcpy(record.writer, u->writer, sizeof record.writer);
-    memcpy(record.upload_id, u->upload_id, sizeof record.upload_id);
-
-    int r = upload_log_append(u->library->store, u->library->raw, u->seat.video_id, u->seq + 1, &record, e);
-    if (r == -ERR_STALE) {
-        u->stage = STALE;
-        return err_set(e, ERR_STALE, "the upload was closed: the video was deleted, or its writer seemed to be gone");
-    }
-    if (r != 0)
-        return r;
-    u->seq++;
-    u->recorded_ms = clock_mono_ms();
-    return 0;
+    upload_state_release(&u->state);
+    buf_release(&u->record);
+    mem_free(u->part);
+    mem_free(u->partials);
+    mem_free(u);
 }
 
 /* --- Beginning --- */
 
-static int write_video_record(struct upload *u, const char *title, const char *description, const char *filename,
-                              struct err *e)
+int upload_new(struct upload_service *s, enum upload_origin origin, const char *client, struct upload **ret,
+               enum upload_refusal *ret_refusal, struct err *e)
+{
+    char video_id[ID_VIDEO_SIZE];
+
+    *ret_refusal = UPLOAD_FAILED;
+    id_video(clock_wall_ms(), video_id);
+    struct upload *u = new_session(s, origin, video_id, client);
+    if (u == NULL)
+        return err_set(e, ERR_TEMPORARY, "no memory for an upload");
+    int r = upload_table_add(u, e);
+    if (r == 0) {
+        r = upload_admit(u, ret_refusal, e);
+        if (r != 0)
+            upload_table_remove(u);
+    }
+    if (r != 0) {
+        free_session(u);
+        return r;
+    }
+    if (origin == UPLOAD_FORM)
+        u->fence = FORM_FENCE;
+    *ret = u;
+    return 0;
+}
+
+static int write_video_record(struct upload *u, const struct upload_spec *spec, uint64_t created_ms, struct err *e)
 {
     MEM_AUTO struct video_record *v = mem_zalloc(sizeof *v);
 
     if (v == NULL)
         return err_set(e, ERR_TEMPORARY, "no memory for an upload");
-    str_copy(v->id, sizeof v->id, u->seat.video_id);
-    str_copy(v->title, sizeof v->title, title);
-    str_copy(v->description, sizeof v->description, description);
-    str_copy(v->filename, sizeof v->filename, filename);
-    str_copy(v->client, sizeof v->client, u->seat.client);
-    v->created_ms = u->created_ms = clock_wall_ms();
+    str_copy(v->id, sizeof v->id, u->video_id);
+    str_copy(v->title, sizeof v->title, spec->title);
+    str_copy(v->description, sizeof v->description, spec->description);
+    str_copy(v->filename, sizeof v->filename, spec->filename);
+    str_copy(v->client, sizeof v->client, u->client);
+    v->created_ms = created_ms;
     return video_record_write(v, &u->record, e);
-}
-
-/* The next part. Each may be larger than the one before, so that the first is soon on its way. */
-static void open_filling(struct upload *u)
-{
-    block_chain_open(&u->filling, u->service->pool, u->next_number);
 }
 
 static int store_video_record(struct upload *u, struct err *e)
 {
     static const struct store_put_options first_wins = {.if_none_match = true, .content_type = "application/json"};
 
-    int r = store_put_bytes(u->library->store, u->library->raw, layout_record(u->seat.video_id).s, buf_cstr(&u->record),
+    int r = store_put_bytes(u->library->store, u->library->raw, layout_record(u->video_id).s, buf_cstr(&u->record),
                             u->record.len, &first_wins, e);
     return r == -ERR_CONFLICT ? 0 : r; /* nobody else has this new id: it is ours, its answer was lost */
 }
 
-int upload_begin(struct upload *u, const char *title, const char *description, const char *filename, struct err *e)
+static int set_facts(struct upload *u, const struct upload_spec *spec, struct upload_facts *f, struct err *e)
 {
-    int r = write_video_record(u, title, description, filename, e);
-    if (r != 0)
-        return r;
-    u->stage = OPEN;
-    r = store_video_record(u, e);
-    if (r == 0)
-        r = add_record(u, UPLOAD_CREATED, NULL, 0, e);
-    if (r == 0)
-        r = queue_video_put(u->library->queue, u->seat.video_id, u->created_ms, buf_cstr(&u->record), e);
-    if (r == 0)
-        open_filling(u);
-    return r;
+    const struct upload_options *o = &u->service->options;
+
+    f->origin = u->origin;
+    f->created_ms = clock_wall_ms();
+    f->expires_ms = f->created_ms + o->expiry_ms;
+    f->part_size = spec->length == UPLOAD_LENGTH_UNKNOWN ? o->part_size : config_part_size(spec->length);
+    if (f->part_size > o->part_size)
+        f->part_size = o->part_size;
+    str_copy(f->client, sizeof f->client, u->client);
+    if (spec->secret != NULL)
+        sha256_hex(spec->secret, strlen(spec->secret), f->secret_hash);
+    f->metadata = mem_strdup(spec->metadata);
+    f->concat = mem_strdup(spec->concat);
+    bool ok = (f->metadata != NULL) == (spec->metadata != NULL) && (f->concat != NULL) == (spec->concat != NULL);
+    return ok ? 0 : err_set(e, ERR_TEMPORARY, "no memory for an upload");
 }
 
-/* --- Parts --- */
-
-/* The log names the multipart upload before the first part is sent, so that none with bytes in it can be forgotten. One
- * that no record names is ours to abort, even when somebody else has closed the upload. */
-static int open_multipart(struct upload *u, struct err *e)
+static int check_length(const struct upload *u, uint64_t length, struct err *e)
 {
-    const struct library *l = u->library;
+    uint64_t max = u->service->options.max_size;
 
-    if (u->upload_id[0] != '\0')
-        return 0;
-    int r = store_multipart_create(l->store, l->raw, u->source.s, NULL, u->upload_id, e);
-    if (r != 0)
-        return r;
-    r = add_record(u, UPLOAD_WRITER, NULL, 0, e);
-    if (r != 0)
-        (void)!store_multipart_abort(l->store, l->raw, u->source.s, u->upload_id, NULL);
-    return r;
-}
-
-static int keep_part(struct upload *u, const struct store_part *part, struct err *e)
-{
-    if (u->part_count == u->part_room) {
-        size_t room = u->part_room == 0 ? 16 : u->part_room * 2;
-        struct store_part *grown = mem_resize(u->parts, room, sizeof *grown);
-        if (grown == NULL)
-            return err_set(e, ERR_TEMPORARY, "no memory for an upload");
-        u->parts = grown;
-        u->part_room = room;
-    }
-    u->parts[u->part_count++] = *part;
-    u->confirmed += part->size_bytes;
+    if (length != UPLOAD_LENGTH_UNKNOWN && length > max)
+        return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken", max);
     return 0;
 }
 
-/* Waits for the part that was sent first. */
-static int confirm_oldest(struct upload *u, struct err *e)
+/* Video's record, log, index, cache. */
+static int store_beginning(struct upload *u, struct upload_record *created, struct err *e)
 {
-    struct part_job *job = &u->jobs[u->oldest];
-
-    int r = part_sender_wait(u->service->sender, job);
-    u->oldest = (u->oldest + 1) % IN_FLIGHT;
-    u->flying--;
-    if (r == -ERR_NOT_FOUND)
-        return err_set(e, ERR_STALE, "the upload was closed: the video was deleted, or the store has forgotten it");
-    if (r != 0) {
-        *e = job->error;
-        return r;
-    }
-    return keep_part(u, &job->part, e);
-}
-
-/* Now and then, the parts that were confirmed since the last record: a sign of life that does not hang on Redis. Each part
- * need not be recorded at once, since nobody can go on with a form that broke off. */
-static int record_parts(struct upload *u, struct err *e)
-{
-    uint64_t every_ms = u->service->options.record_every_ms;
-    size_t count = u->part_count - u->parts_recorded;
-
-    if (count == 0 || clock_mono_ms() - u->recorded_ms < (every_ms == 0 ? RECORD_EVERY_MS : every_ms))
-        return 0;
-    int r = add_record(u, UPLOAD_PARTS, &u->parts[u->parts_recorded], count, e);
-    if (r == 0)
-        u->parts_recorded = u->part_count;
-    return r;
-}
-
-static void submit_filling(struct upload *u)
-{
-    struct part_job *job = &u->jobs[(u->oldest + u->flying++) % IN_FLIGHT];
-
-    *job = (struct part_job){
-        .bucket = u->library->raw,
-        .key = u->source.s,
-        .upload_id = u->upload_id,
-        .chain = u->filling,
-        .part.number = u->next_number++,
-    };
-    part_sender_submit(u->service->sender, job);
-    open_filling(u);
-}
-
-/* Sends the part that was being filled. Others are recorded only then, while as many as may be are on their way. */
-static int send_filling(struct upload *u, struct err *e)
-{
-    block_chain_seal(&u->filling); /* before anything is waited for */
-    int r = open_multipart(u, e);
-    if (r == 0 && u->flying == IN_FLIGHT)
-        r = confirm_oldest(u, e);
-    if (r != 0)
-        return r;
-    submit_filling(u);
-    return record_parts(u, e);
-}
-
-int upload_write(struct upload *u, const void *data, size_t len, struct err *e)
-{
-    const struct upload_options *options = &u->service->options;
-
-    if (len > options->max_size - u->received)
-        return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken",
-                       options->max_size);
-    for (const char *at = data; len > 0;) {
-        size_t taken = 0;
-        int r = block_chain_append(&u->filling, at, len, BLOCK_WAIT_MS, &taken, e);
-        u->received += taken;
-        at += taken;
-        len -= taken;
-        if (r == 0 && len > 0) /* the part is full */
-            r = send_filling(u, e);
-        if (r != 0)
-            return r;
-    }
-    return 0;
-}
-
-/* --- Finishing --- */
-
-static int find_source(const struct library *l, const char *video_id, uint64_t size_bytes, bool *ret_there,
-                       struct err *e)
-{
-    struct store_info info;
-
-    int r = store_head(l->store, l->raw, layout_source(video_id).s, &info, e);
-    if (r != 0 && r != -ERR_NOT_FOUND)
-        return r;
-    if (r == 0 && info.size_bytes != size_bytes)
-        return err_set(e, ERR_BUG, "the source has %" PRIu64 " bytes instead of %" PRIu64, info.size_bytes, size_bytes);
-    *ret_there = r == 0;
-    return 0;
-}
-
-int upload_complete(const struct library *l, const char *video_id, const struct upload_record *completing,
-                    bool *ret_done, struct err *e)
-{
-    if (completing->upload_id[0] != '\0') {
-        int r = store_multipart_complete(l->store, l->raw, layout_source(video_id).s, completing->upload_id,
-                                         completing->parts, completing->part_count, true, e);
-        if (r == 0)
-            *ret_done = true;
-        if (r != -ERR_CONFLICT && r != -ERR_NOT_FOUND) /* these two: somebody was faster, so look */
-            return r;
-    }
-    return find_source(l, video_id, completing->offset, ret_done, e);
-}
-
-static int complete_multipart(struct upload *u, struct err *e)
-{
-    struct upload_record completing = {.offset = u->received, .parts = u->parts, .part_count = u->part_count};
-    bool done = false;
-
-    memcpy(completing.upload_id, u->upload_id, sizeof completing.upload_id);
-    int r = upload_complete(u->library, u->seat.video_id, &completing, &done, e);
-    if (r == 0 && !done)
-        return err_set(e, ERR_TEMPORARY, "the store has forgotten the upload");
-    return r;
-}
-
-/* A file under one part. */
-static int put_whole(struct upload *u, struct err *e)
-{
-    static const struct store_put_options first_wins = {.if_none_match = true};
-    struct store_body body = block_chain_body(&u->filling);
-    bool there = false;
-
-    int r = store_put(u->library->store, u->library->raw, u->source.s, &body, &first_wins, NULL, e);
-    if (r != -ERR_CONFLICT)
-        return r;
-    r = find_source(u->library, u->seat.video_id, u->received, &there, e);
-    return r == 0 && !there ? err_set(e, ERR_TEMPORARY, "the source went again") : r;
-}
-
-/* The completing record will name these parts with all the others. */
-static int send_rest(struct upload *u, struct err *e)
-{
+    uint64_t created_ms = created->facts.created_ms;
+    bool video = u->origin != UPLOAD_PARTIAL;
     int r = 0;
 
-    if (u->upload_id[0] == '\0')
-        return 0;
-    if (u->filling.len > 0)
-        r = send_filling(u, e);
-    while (r == 0 && u->flying > 0)
-        r = confirm_oldest(u, e);
+    if (u->origin != UPLOAD_FORM)
+        r = queue_epoch(u->library->queue, u->epoch, e);
+    if (r == 0 && video)
+        r = store_video_record(u, e);
+    if (r == 0)
+        r = upload_add_record(u, created, NULL, e);
+    if (r == 0 && video)
+        r = queue_video_put(u->library->queue, u->video_id, created_ms, buf_cstr(&u->record), e);
+    return r == 0 ? upload_cache(u, e) : r;
+}
+
+int upload_begin(struct upload *u, const struct upload_spec *spec, struct err *e)
+{
+    int r = check_length(u, spec->length, e);
+    if (r != 0)
+        return r;
+    u->length = spec->length;
+    memcpy(u->state.video_id, u->video_id, sizeof u->state.video_id);
+    UPLOAD_RECORD_AUTO struct upload_record created = upload_next_record(u, UPLOAD_CREATED);
+    r = set_facts(u, spec, &created.facts, e);
+    if (r == 0 && u->origin != UPLOAD_PARTIAL)
+        r = write_video_record(u, spec, created.facts.created_ms, e);
+    if (r != 0)
+        return r;
+    u->stage = UPLOAD_OPEN;
+    r = store_beginning(u, &created, e);
+    u->begun = r == 0;
     return r;
 }
 
-/* The mark lets the reconciler mend in seconds what a crash leaves half done. Without Redis it takes longer, and the bytes
- * are made safe all the same. */
-static void mark_finishing(struct upload *u)
+int upload_declare(struct upload *u, uint64_t length, struct err *e)
 {
-    struct log_ids ids = {.video = u->seat.video_id};
-    struct err e = {0};
-
-    if (queue_finishing_add(u->library->queue, u->seat.video_id, &e) != 0)
-        log_warn(&ids, "no finishing mark", "error", e.text);
+    if (u->length != UPLOAD_LENGTH_UNKNOWN && u->length != length)
+        return err_set(e, ERR_INVALID, "another length was declared before: %" PRIu64, u->length);
+    if (length < u->received)
+        return err_set(e, ERR_INVALID, "%" PRIu64 " bytes are there already", u->received);
+    int r = check_length(u, length, e);
+    if (r == 0)
+        u->length = length;
+    return r;
 }
 
-static int enqueue(struct upload *u, struct err *e)
-{
-    struct queue_job_spec spec = {
-        .video_id = u->seat.video_id,
-        .generation = 1,
-        .priority = 1,
-        .created_ms = u->created_ms,
-        .size_bytes = u->received,
-        .record_json = buf_cstr(&u->record),
-    };
-    struct err ignored = {0};
+/* --- Looking --- */
 
-    int r = queue_enqueue(u->library->queue, &spec, NULL, e);
-    if (r == -ERR_NOT_FOUND) { /* deleted while it was completed: what came after the deletion goes too */
-        if (removal_objects(u->library, u->seat.video_id, NULL, &ignored) != 0)
-            log_warn(&(struct log_ids){.video = u->seat.video_id}, "left to the reconciler", "error", ignored.text);
-        return err_set(e, ERR_NOT_FOUND, "the video was deleted during its upload");
+/* What is known of it, and by whom. */
+struct sight {
+    struct upload_state state;
+    char epoch[QUEUE_EPOCH_SIZE];
+    bool held; /* somebody is its writer: the process `holder` */
+    char holder[ID_NONCE_SIZE];
+};
+
+static void sight_release(struct sight *s)
+{
+    upload_state_release(&s->state);
+}
+#define SIGHT_AUTO __attribute__((cleanup(sight_release)))
+
+/* A log that is completing does not tell whether it was brought to its end; the cache does. */
+static int read_log(struct upload_service *s, const char *video_id, struct sight *ret, struct err *e)
+{
+    const struct library *l = s->options.library;
+    UPLOAD_STATE_AUTO struct upload_state state = {0};
+
+    int r = upload_fold(l, video_id, &state, e);
+    if (r == 0 && state.kind == UPLOAD_COMPLETING)
+        r = upload_bring_to_end(s, &state, ret->epoch, e);
+    else if (r == 0 && state.kind != UPLOAD_CLOSED)
+        r = upload_cache_put(l->queue, &state, ret->epoch, e);
+    if (r != 0)
+        return r;
+    ret->state = state;
+    state = (struct upload_state){0};
+    return 0;
+}
+
+static int see(struct upload_service *s, const char *video_id, struct sight *ret, struct err *e)
+{
+    int r = upload_cache_get(s->options.library->queue, video_id, ret->epoch, &ret->state, &ret->held, ret->holder, e);
+    if (r == -ERR_NOT_FOUND)
+        return err_set(e, ERR_STALE, "the upload was deleted");
+    if (r == 0 && ret->state.seq == 0)
+        r = read_log(s, video_id, ret, e);
+    return r;
+}
+
+static int check_secret(const struct upload_state *s, const char *secret, struct err *e)
+{
+    char hash[SHA256_HEX_SIZE];
+
+    sha256_hex(secret, strlen(secret), hash);
+    if (s->facts.secret_hash[0] == '\0' || !str_equal_secret(hash, s->facts.secret_hash))
+        return err_set(e, ERR_NOT_FOUND, "there is no such upload");
+    return 0;
+}
+
+/* A finished one does not expire. */
+static int check_alive(const struct upload_state *s, struct err *e)
+{
+    if (s->kind == UPLOAD_CLOSED)
+        return err_set(e, ERR_STALE, "the upload was deleted or given up");
+    if (s->kind != UPLOAD_COMPLETING && s->facts.expires_ms != 0 && clock_wall_ms() > s->facts.expires_ms)
+        return err_set(e, ERR_STALE, "the upload has expired");
+    return 0;
+}
+
+static int see_own(struct upload_service *s, const char *video_id, const char *secret, struct sight *ret, struct err *e)
+{
+    if (!id_video_valid(video_id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such upload");
+    int r = see(s, video_id, ret, e);
+    if (r == 0 && ret->state.kind == UPLOAD_CLOSED && ret->state.facts.part_size == 0) /* emptied: nobody's */
+        return check_alive(&ret->state, e);
+    if (r == 0)
+        r = check_secret(&ret->state, secret, e);
+    return r == 0 ? check_alive(&ret->state, e) : r;
+}
+
+static void hand_over(struct sight *s, struct upload_state *ret)
+{
+    *ret = s->state;
+    s->state = (struct upload_state){0};
+}
+
+int upload_find(struct upload_service *s, const char *video_id, const char *secret, struct upload_state *ret,
+                struct err *e)
+{
+    SIGHT_AUTO struct sight found = {0};
+
+    int r = see_own(s, video_id, secret, &found, e);
+    if (r == 0)
+        hand_over(&found, ret);
+    return r;
+}
+
+static int finish_now(struct upload_service *s, struct upload_state *state, struct err *e)
+{
+    struct queue_video video = {0};
+    struct upload *u = NULL;
+    enum upload_refusal refusal;
+    bool stored;
+
+    int r = upload_resume(s, state, state->facts.client, &u, &refusal, e);
+    if (r != 0)
+        return r;
+    r = upload_finish(u, &video, &stored, e);
+    if (r == 0) {
+        upload_state_release(state);
+        *state = u->state;
+        u->state = (struct upload_state){0};
     }
+    queue_video_release(&video);
+    upload_free(u);
     return r;
 }
 
-static void describe(struct upload *u, struct queue_video *ret)
+/* Asks whoever receives it now to record what he has. */
+static int ask_writer(struct upload_service *s, const struct sight *seen, bool *ret_asked, struct err *e)
 {
-    *ret = (struct queue_video){
-        .state = VIDEO_WAITING,
-        .generation = 1,
-        .created_ms = u->created_ms,
-        .updated_ms = clock_wall_ms(),
-        .size_bytes = u->received,
-        .record = buf_detach(&u->record),
-    };
-    memcpy(ret->id, u->seat.video_id, sizeof ret->id);
+    uint64_t deadline_ms = clock_mono_ms() + UPLOAD_LOOK_WAIT_MS;
+    bool receiving = false;
+
+    *ret_asked = upload_table_ask(s, seen->state.video_id, deadline_ms);
+    if (*ret_asked || !seen->held || strcmp(seen->holder, upload_desk_process(s->desk)) == 0)
+        return 0;
+    int r = upload_seat_taken(s->options.library, seen->state.video_id, &receiving, e);
+    if (r == 0 && receiving)
+        upload_table_ask_remote(s, &seen->state, seen->holder, deadline_ms);
+    *ret_asked = receiving;
+    return r;
 }
 
-int upload_finish(struct upload *u, struct queue_video *ret, bool *ret_stored, struct err *e)
+int upload_look(struct upload_service *s, const char *video_id, const char *secret, struct upload_state *ret,
+                struct err *e)
 {
-    *ret_stored = false;
-    block_chain_seal(&u->filling);
-    int r = send_rest(u, e);
+    SIGHT_AUTO struct sight before = {0}, now = {0};
+    struct sight *seen = &before;
+    bool asked = false;
+
+    int r = see_own(s, video_id, secret, &before, e);
+    if (r == 0 && before.state.kind != UPLOAD_COMPLETING)
+        r = ask_writer(s, &before, &asked, e);
+    if (r == 0 && asked) {
+        seen = &now;
+        r = see_own(s, video_id, secret, &now, e);
+    }
     if (r != 0)
         return r;
-    mark_finishing(u);
-    r = add_record(u, UPLOAD_COMPLETING, u->parts, u->part_count, e);
+    if (upload_state_full(&seen->state) && seen->state.kind != UPLOAD_COMPLETING) {
+        r = finish_now(s, &seen->state, e);
+        if (r != 0 && r != -ERR_STALE)
+            return err_set(e, ERR_BUSY, "every byte is there, and the upload is being finished");
+    }
+    if (r == 0)
+        hand_over(seen, ret);
+    return r;
+}
+
+/* --- Taking up --- */
+
+/* What the session knows of its log: what it knew, when it is still the writer; else what the cache says, or the log. */
+static int take_up(struct upload *u, bool same_lease, struct upload_state *cached, struct err *e)
+{
+    bool knows = same_lease && u->state.seq > 0 && cached->seq <= u->state.seq;
+    int r = 0;
+
+    if (knows && cached->seq == u->state.seq)
+        return 0;
+    if (knows)
+        return upload_cache_put(u->library->queue, &u->state, u->epoch, e);
+    upload_state_release(&u->state);
+    if (cached->seq > 0) {
+        u->state = *cached;
+        *cached = (struct upload_state){0};
+    } else {
+        r = upload_fold(u->library, u->video_id, &u->state, e);
+        if (r == 0 && u->state.kind < UPLOAD_COMPLETING)
+            r = upload_cache_put(u->library->queue, &u->state, u->epoch, e);
+    }
+    mem_free(u->state.held); /* by somebody who has not taken them */
+    u->state.held = NULL;
+    u->state.held_count = 0;
+    u->last_number = u->state.reserved;
+    return r;
+}
+
+/* Who holds it is asked to let go, now and then until he does. */
+static int wait_for_lease(struct upload *u, const struct upload_take *take, uint64_t deadline_ms, uint64_t *ret_fence,
+                          struct upload_state *ret_cached, enum upload_refusal *ret_refusal, struct err *e)
+{
+    struct queue *q = u->library->queue;
+    enum upload_take_verdict verdict;
+    char holder[ID_NONCE_SIZE];
+    uint64_t ask_ms = 0, pause_ms = TAKE_POLL_MS;
+    int r;
+
+    while ((r = upload_writer_take(q, take, &verdict, holder, ret_fence, u->epoch, ret_cached, e)) == 0 &&
+           verdict == UPLOAD_HELD) {
+        uint64_t now_ms = clock_mono_ms();
+        if (now_ms >= deadline_ms) {
+            *ret_refusal = UPLOAD_LOCKED;
+            return err_set(e, ERR_BUSY, "another server is writing to this upload and did not stop in time");
+        }
+        if (now_ms >= ask_ms) {
+            (void)!upload_desk_ask(queue_redis(q), holder, u->video_id, UPLOAD_ASK_STOP, NULL);
+            ask_ms = now_ms + ASK_EVERY_MS;
+        }
+        clock_sleep_ms(pause_ms);
+        pause_ms = pause_ms < TAKE_POLL_MAX_MS ? pause_ms * 2 : pause_ms;
+    }
+    if (r == 0 && verdict == UPLOAD_FULL) {
+        *ret_refusal = UPLOAD_QUEUE_FULL;
+        return err_set(e, ERR_BUSY, "the queue is full");
+    }
+    if (r == -ERR_BUSY)
+        *ret_refusal = UPLOAD_REBUILDING;
+    return r == -ERR_NOT_FOUND ? err_set(e, ERR_STALE, "the upload was deleted") : r;
+}
+
+/* One that is full only has to be finished, which is never refused. */
+static int take_lease(struct upload *u, bool full, uint64_t deadline_ms, enum upload_refusal *ret_refusal,
+                      struct err *e)
+{
+    const struct upload_take take = {.video_id = u->video_id,
+                                     .process = upload_desk_process(u->service->desk),
+                                     .nonce = u->nonce,
+                                     .bound = full ? UINT32_MAX : u->service->options.queue_max};
+    UPLOAD_STATE_AUTO struct upload_state cached = {0};
+    uint64_t fence = 0;
+
+    int r = wait_for_lease(u, &take, deadline_ms, &fence, &cached, ret_refusal, e);
     if (r != 0)
         return r;
-    u->stage = COMPLETING;
-    r = u->upload_id[0] != '\0' ? complete_multipart(u, e) : put_whole(u, e);
+    upload_table_leased(u, true);
+    r = take_up(u, fence == u->fence, &cached, e);
+    u->fence = fence;
+    return r == 0 ? check_alive(&u->state, e) : r;
+}
+
+/* Ends a session without a word to the log. */
+static void leave(struct upload *u, bool linger)
+{
+    struct queue *q = u->library->queue;
+
+    if (u->leased)
+        (void)!upload_writer_rest(q, u->video_id, u->nonce, !linger, NULL); /* else it runs out */
+    if (linger && upload_table_linger(u))
+        return;
+    if (linger)
+        (void)!upload_writer_rest(q, u->video_id, u->nonce, true, NULL);
+    upload_table_remove(u);
+    free_session(u);
+}
+
+int upload_resume(struct upload_service *s, const struct upload_state *found, const char *client, struct upload **ret,
+                  enum upload_refusal *ret_refusal, struct err *e)
+{
+    uint64_t deadline_ms = clock_mono_ms() + UPLOAD_STOP_WAIT_MS;
+    struct upload *u = NULL;
+
+    *ret_refusal = UPLOAD_FAILED;
+    struct upload *fresh = new_session(s, found->facts.origin, found->video_id, client);
+    if (fresh == NULL)
+        return err_set(e, ERR_TEMPORARY, "no memory for an upload");
+    int r = upload_table_enter(fresh, deadline_ms, &u, e);
+    if (r == -ERR_BUSY)
+        *ret_refusal = UPLOAD_LOCKED;
+    if (r != 0 || u != fresh)
+        free_session(fresh);
     if (r != 0)
         return r;
-    *ret_stored = true;
-    r = enqueue(u, e);
-    if (r != 0)
+    r = take_lease(u, upload_state_full(found), deadline_ms, ret_refusal, e);
+    if (r != 0) {
+        leave(u, false);
         return r;
-    u->stage = FINISHED;
-    describe(u, ret);
+    }
+    u->stage = UPLOAD_OPEN;
+    u->begun = true;
+    u->ordinal = 0;
+    u->doubtful = false;
+    upload_rewind(u);
+    *ret = u;
     return 0;
 }
 
 /* --- Ending --- */
 
-static void wait_for_parts(struct upload *u)
+static void take_back(struct upload *u)
 {
-    for (; u->flying > 0; u->flying--) {
-        (void)!part_sender_wait(u->service->sender, &u->jobs[u->oldest]);
-        u->oldest = (u->oldest + 1) % IN_FLIGHT;
-    }
-}
+    struct err e = {0};
 
-/* Takes back everything, in an order that leaves the reconciler a way to do it should one step fail. */
-static int take_back(struct upload *u, struct err *e)
-{
-    const struct library *l = u->library;
-    const char *id = u->seat.video_id;
-    UPLOAD_RECORD_AUTO struct upload_record before = {0};
-
-    int r = upload_log_close(l->store, l->raw, id, true, &before, e);
-    if (r == 0 && (before.kind == UPLOAD_COMPLETING || before.kind == UPLOAD_CLOSED))
-        return 0; /* a record of ours did arrive, or somebody else was first: the rest is not ours to do */
-    if (r == 0 && u->upload_id[0] != '\0')
-        r = store_multipart_abort(l->store, l->raw, u->source.s, u->upload_id, e);
-    if (r == 0)
-        r = store_delete(l->store, l->raw, layout_record(id).s, e);
-    if (r == 0)
-        r = queue_video_forget(l->queue, id, e);
-    return r;
+    if (u->stage == UPLOAD_OPEN && upload_take_back(u, &e) != 0)
+        log_warn(&(struct log_ids){.video = u->video_id}, "an aborted upload is left to the reconciler", "error",
+                 e.text);
 }
 
 void upload_free(struct upload *u)
 {
-    struct err e = {0};
-
     if (u == NULL)
         return;
-    wait_for_parts(u);
-    block_chain_release(&u->filling);
-    if (u->stage == OPEN && take_back(u, &e) != 0)
-        log_warn(&(struct log_ids){.video = u->seat.video_id}, "an aborted upload is left to the reconciler", "error",
-                 e.text);
-    upload_seat_leave(u->service, &u->seat, u->stage == FINISHED);
-    buf_release(&u->record);
-    mem_free(u->parts);
-    mem_free(u);
+    bool goes = !u->begun || !upload_resumable(u);
+
+    upload_drop_bytes(u);
+    if (u->holding)
+        upload_discard(u);
+    if (goes)
+        take_back(u);
+    if (u->seated)
+        upload_dismiss(u);
+    leave(u, u->leased && !goes && !u->doubtful && u->cache_ms == 0 && !upload_table_wanted_elsewhere(u) &&
+                 (u->stage == UPLOAD_OPEN || u->stage == UPLOAD_STOPPED));
 }

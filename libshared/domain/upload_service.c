@@ -1,9 +1,9 @@
-#include "upload_service.h"
+#include "upload_session.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "base/str.h"
+#include "domain/upload_broom.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -11,10 +11,19 @@
 #define SENDER_THREADS 8
 #define PART_MOST (UINT64_C(32) << 20)
 #define RESERVATION_MS 30000
-#define RENEW_EVERY_MS 8000
+#define RENEW_EVERY_MS (UPLOAD_LEASE_MS / 3)
 #define MEMORY_WAIT_MS 10000
 
-static struct metric live = METRIC_GAUGE("weir_uploads_live", "Uploads in progress in this process.", NULL);
+static void init_lock(struct upload_service *s)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
 
 int upload_service_new(const struct upload_options *options, struct upload_service **ret, struct err *e)
 {
@@ -23,16 +32,19 @@ int upload_service_new(const struct upload_options *options, struct upload_servi
     if (s == NULL)
         return err_set(e, ERR_TEMPORARY, "uploads: no memory");
     s->options = *options;
-    pthread_mutex_init(&s->lock, NULL);
+    init_lock(s);
     int r = block_pool_new(options->memory, options->part_size,
                            options->part_most == 0 ? PART_MOST : options->part_most, &s->pool, e);
     if (r == 0)
         r = part_sender_new(options->library->store, SENDER_THREADS, &s->sender, e);
+    if (r == 0)
+        r = upload_broom_new(options->library, &s->broom, e);
+    if (r == 0)
+        r = upload_desk_new(queue_redis(options->library->queue), upload_table_called, s, &s->desk, e);
     if (r != 0) {
         upload_service_free(s);
         return r;
     }
-    metric_set(&live, NULL, 0);
     *ret = s;
     return 0;
 }
@@ -41,22 +53,28 @@ void upload_service_free(struct upload_service *s)
 {
     if (s == NULL)
         return;
+    upload_desk_free(s->desk);
+    upload_table_clear(s);
+    upload_broom_free(s->broom);
     part_sender_free(s->sender);
     block_pool_free(s->pool);
+    pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
 }
 
-/* --- Limits of one client; with the lock held --- */
-
-static uint64_t seats_of(const struct upload_service *s, const char *client)
+void upload_service_tick(struct upload_service *s)
 {
-    uint64_t n = 0;
+    uint64_t now_ms = clock_mono_ms();
+    bool renew = now_ms - s->renewed_ms >= RENEW_EVERY_MS;
 
-    for (const struct upload_seat *seat = s->seats; seat != NULL; seat = seat->next)
-        n += strcmp(seat->client, client) == 0;
-    return n;
+    if (renew)
+        s->renewed_ms = now_ms;
+    upload_table_tick(s, renew);
+    block_pool_trim(s->pool);
 }
+
+/* --- Limits of one client; with the lock held --- */
 
 static size_t rate_slot(const char *client)
 {
@@ -79,129 +97,105 @@ static bool within_rate(struct upload_service *s, const char *client)
     return s->creations[slot].count++ < s->options.creations_per_minute;
 }
 
-static int check_client(struct upload_service *s, const char *client, enum upload_refusal *ret_refusal, struct err *e)
+static int client_full(const struct upload_service *s, enum upload_refusal *ret_refusal, struct err *e)
 {
-    if (!within_rate(s, client)) {
-        *ret_refusal = UPLOAD_CLIENT_RATE;
-        return err_set(e, ERR_BUSY, "more than %" PRIu64 " new uploads in a minute; slow down",
-                       s->options.creations_per_minute);
-    }
-    if (seats_of(s, client) >= s->options.per_client) {
-        *ret_refusal = UPLOAD_CLIENT_FULL;
-        return err_set(e, ERR_BUSY, "%" PRIu64 " uploads of yours are in progress; let one of them end",
-                       s->options.per_client);
-    }
-    return 0;
+    *ret_refusal = UPLOAD_CLIENT_FULL;
+    return err_set(e, ERR_BUSY, "%" PRIu64 " uploads of yours are in progress; let one of them end",
+                   s->options.per_client);
 }
 
-/* --- Seats --- */
-
-static int sit_down(struct upload_service *s, struct upload_seat *seat, enum upload_refusal *ret_refusal, struct err *e)
+static int check_client(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)
 {
+    struct upload_service *s = u->service;
+    int r = 0;
+
     pthread_mutex_lock(&s->lock);
-    int r = check_client(s, seat->client, ret_refusal, e);
-    if (r == 0) {
-        seat->prev = NULL;
-        seat->next = s->seats;
-        if (seat->next != NULL)
-            seat->next->prev = seat;
-        s->seats = seat;
-        metric_set(&live, NULL, (double)++s->seat_count);
+    if (!within_rate(s, u->client)) {
+        *ret_refusal = UPLOAD_CLIENT_RATE;
+        r = err_set(e, ERR_BUSY, "more than %" PRIu64 " new uploads in a minute; slow down",
+                    s->options.creations_per_minute);
+    } else if (u->origin == UPLOAD_FORM && upload_table_seats(s, u->client) >= s->options.per_client) {
+        r = client_full(s, ret_refusal, e);
+    } else {
+        u->seated = true;
     }
     pthread_mutex_unlock(&s->lock);
     return r;
 }
 
-static void stand_up(struct upload_service *s, struct upload_seat *seat)
+/* --- Admission of a new one --- */
+
+/* A form's seat counts in its process. Others live on between their requests and count wherever they are. */
+static int add_open(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)
 {
-    pthread_mutex_lock(&s->lock);
-    if (seat->prev != NULL)
-        seat->prev->next = seat->next;
-    else
-        s->seats = seat->next;
-    if (seat->next != NULL)
-        seat->next->prev = seat->prev;
-    metric_set(&live, NULL, (double)--s->seat_count);
-    pthread_mutex_unlock(&s->lock);
+    const struct upload_options *o = &u->service->options;
+    const struct upload_limits limits = {.per_client = o->per_client, .in_all = o->in_all};
+    enum upload_open_verdict verdict = UPLOAD_OPENED;
+
+    if (u->origin == UPLOAD_FORM)
+        return 0;
+    int r = upload_open_add(u->library->queue, u->video_id, u->client, clock_wall_ms() + o->expiry_ms, &limits,
+                            &verdict, e);
+    if (r == -ERR_BUSY)
+        *ret_refusal = UPLOAD_REBUILDING;
+    if (r != 0 || verdict == UPLOAD_OPENED)
+        return r;
+    if (verdict == UPLOAD_CLIENT_LIMIT)
+        return client_full(u->service, ret_refusal, e);
+    *ret_refusal = UPLOAD_TOTAL_FULL;
+    return err_set(e, ERR_BUSY, "%" PRIu64 " uploads are in progress, as many as may be", o->in_all);
 }
 
-static int reserve(struct upload_service *s, const struct upload_seat *seat, enum upload_refusal *ret_refusal,
-                   struct err *e)
+static int reserve(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)
 {
-    struct queue *q = s->options.library->queue;
-
-    int r = queue_admit(q, seat->video_id, s->options.queue_max, RESERVATION_MS, e);
+    int r = queue_admit(u->library->queue, u->video_id, u->service->options.queue_max, RESERVATION_MS, e);
     if (r == -ERR_BUSY)
         *ret_refusal = UPLOAD_REBUILDING;
     if (r == -ERR_CONFLICT) {
         *ret_refusal = UPLOAD_QUEUE_FULL;
         return err_set(e, ERR_BUSY, "the queue is full");
     }
+    return r;
+}
+
+static int wait_for_memory(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)
+{
+    if (u->origin != UPLOAD_FORM)
+        return 0;
+    int r = block_pool_wait(u->service->pool, 2 * u->service->options.part_size, MEMORY_WAIT_MS, e);
     if (r != 0)
-        return r;
-    r = block_pool_wait(s->pool, 2 * s->options.part_size, MEMORY_WAIT_MS, e);
-    if (r != 0) {
         *ret_refusal = UPLOAD_MEMORY_FULL;
-        (void)!queue_admit_drop(q, seat->video_id, NULL); /* else it runs out */
-    }
     return r;
 }
 
-int upload_seat_take(struct upload_service *s, const char *client, struct upload_seat *seat,
-                     enum upload_refusal *ret_refusal, struct err *e)
+int upload_admit(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)
 {
-    *ret_refusal = UPLOAD_FAILED;
-    id_video(clock_wall_ms(), seat->video_id);
-    str_copy(seat->client, sizeof seat->client, client);
-    int r = sit_down(s, seat, ret_refusal, e);
+    struct queue *q = u->library->queue;
+
+    int r = check_client(u, ret_refusal, e);
     if (r != 0)
         return r;
-    r = reserve(s, seat, ret_refusal, e);
-    if (r != 0)
-        stand_up(s, seat);
+    r = reserve(u, ret_refusal, e);
+    if (r == 0)
+        r = wait_for_memory(u, ret_refusal, e);
+    if (r == 0)
+        r = add_open(u, ret_refusal, e);
+    if (r != 0 && *ret_refusal != UPLOAD_QUEUE_FULL && *ret_refusal != UPLOAD_REBUILDING)
+        (void)!queue_admit_drop(q, u->video_id, NULL); /* else it runs out */
     return r;
 }
 
-void upload_seat_leave(struct upload_service *s, struct upload_seat *seat, bool became_job)
+void upload_dismiss(struct upload *u)
 {
-    stand_up(s, seat);
-    if (!became_job)
-        (void)!queue_admit_drop(s->options.library->queue, seat->video_id, NULL); /* else it runs out */
-}
+    struct queue *q = u->library->queue;
 
-/* --- Renewal --- */
-
-typedef char video_id[ID_VIDEO_SIZE];
-
-/* A copy, so that nobody waits for Redis with the lock held. NULL when there is nothing to do, or no memory for now. */
-static video_id *seats_due(struct upload_service *s, uint64_t *ret_count)
-{
-    video_id *ids = NULL;
-    uint64_t now_ms = clock_mono_ms();
-
-    pthread_mutex_lock(&s->lock);
-    if (s->seat_count > 0 && now_ms - s->renewed_ms >= RENEW_EVERY_MS)
-        ids = mem_calloc(s->seat_count, sizeof *ids);
-    if (ids != NULL) {
-        size_t n = 0;
-        for (const struct upload_seat *seat = s->seats; seat != NULL; seat = seat->next)
-            memcpy(ids[n++], seat->video_id, sizeof *ids);
-        *ret_count = n;
-        s->renewed_ms = now_ms;
-    }
-    pthread_mutex_unlock(&s->lock);
-    return ids;
-}
-
-void upload_service_tick(struct upload_service *s)
-{
-    uint64_t count = 0;
-    MEM_AUTO video_id *ids = seats_due(s, &count);
-
-    /* While Redis is away the uploads go on; what was admitted stays so when it is back. */
-    for (uint64_t i = 0; ids != NULL && i < count; i++)
-        if (queue_admit_renew(s->options.library->queue, ids[i], RESERVATION_MS, NULL) == -ERR_TEMPORARY)
-            return;
+    pthread_mutex_lock(&u->service->lock);
+    u->seated = false;
+    pthread_mutex_unlock(&u->service->lock);
+    if (u->stage != UPLOAD_FINISHED)
+        (void)!queue_admit_drop(q, u->video_id, NULL); /* else it runs out */
+    if (u->stage == UPLOAD_ADMITTED && u->origin != UPLOAD_FORM)
+        (void)!upload_open_end(q, u->video_id, u->client, NULL); /* else when it expires */
 }
 
 /* Redis's own time decides, as for all leases. */

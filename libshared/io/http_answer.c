@@ -139,6 +139,26 @@ static struct iovec part_of(const void *data, size_t len)
     return part;
 }
 
+/* --- Interim answers --- */
+
+void http_inform(struct http_request *rq, int status, const struct http_field *fields)
+{
+    struct iovec none[1];
+
+    if (rq->answer != ANSWER_NONE || strcmp(rq->message.head.version, "1.1") != 0)
+        return;
+    rq->out_len = 0;
+    put_text(rq, "HTTP/1.1 ");
+    put_text(rq, num_i64(status).s);
+    put_text(rq, " ");
+    put_text(rq, http_reason(status));
+    put_text(rq, "\r\n");
+    for (; fields != NULL && fields->name != NULL; fields++)
+        put_field(rq, fields->name, fields->value);
+    put_text(rq, "\r\n");
+    send_parts(rq, none + 1, 0);
+}
+
 /* --- Whole answers --- */
 
 void http_respond(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,

@@ -8,9 +8,13 @@
 #include <string.h>
 #include <strings.h>
 
-#define IDLE_MAX 64                 /* connections kept when nobody uses them */
-#define UPLOAD_BUFFER (256L * 1024) /* few system calls per MiB, and it stays in the cache between two copies */
-#define DOWNLOAD_BUFFER (256L * 1024)
+#define IDLE_MAX 64 /* connections kept when nobody uses them */
+/* Large ones mean few system calls per MiB, and still stay in the cache between two copies. Where little is to be carried
+ * they are small: hundreds of small objects may be on their way at once. */
+#define LARGE_BUFFER (256L * 1024)
+#define SMALL_BODY_BUFFER (64L * 1024)
+#define SMALL_ANSWER_BUFFER (16L * 1024)
+#define LARGE_BODY (UINT64_C(2) << 20)
 #define HEADER_LINES_MAX 256 /* of one answer */
 
 struct http_client {
@@ -191,7 +195,7 @@ static bool append_header(struct curl_slist **list, const char *line)
 
 static int make_headers(const struct http_request *request, struct curl_slist **list, struct err *e)
 {
-    char line[2048];
+    char line[4096]; /* the source of a copy: a key of 1024 bytes, each escaped */
 
     if (!append_header(list, "Expect:"))
         return err_set(e, ERR_TEMPORARY, "out of memory");
@@ -217,7 +221,8 @@ static void set_body(CURL *h, const struct http_request *request, struct flight 
         curl_easy_setopt(h, CURLOPT_READDATA, f);
         curl_easy_setopt(h, CURLOPT_SEEKFUNCTION, on_seek);
         curl_easy_setopt(h, CURLOPT_SEEKDATA, f);
-        curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+        curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE,
+                         request->body->size_bytes < LARGE_BODY ? SMALL_BODY_BUFFER : LARGE_BUFFER);
     } else if (strcmp(request->method, "POST") == 0 || strcmp(request->method, "PUT") == 0) {
         curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE, 0L);
         curl_easy_setopt(h, CURLOPT_POSTFIELDS, "");
@@ -238,7 +243,7 @@ static void set_options(CURL *h, const struct http_client *c, const struct http_
     curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(h, CURLOPT_MAXCONNECTS, 1L);
     curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, DOWNLOAD_BUFFER);
+    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, strcmp(request->method, "GET") == 0 ? LARGE_BUFFER : SMALL_ANSWER_BUFFER);
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)c->options.connect_timeout_ms);
     curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, (long)((stall_ms + 999) / 1000));

@@ -16,9 +16,9 @@
  * only one that knows civetweb, with http_guard.c (waiting and lingering connections); or http_poll.c with http_loop.c and
  * http_pool.c, see http_poll.h. */
 
-#define HTTP_ANSWER_SIZE (8 * 1024) /* an answer's header block */
-#define HTTP_STALL_MS 30000         /* a client that takes nothing of an answer for so long is gone */
-#define HTTP_DRAIN_MAX (64 * 1024)  /* unread body that is read to keep the connection */
+#define HTTP_ANSWER_SIZE (24 * 1024) /* an answer's header block: it may repeat most of the request's */
+#define HTTP_STALL_MS 30000          /* a client that takes nothing of an answer for so long is gone */
+#define HTTP_DRAIN_MAX (64 * 1024)   /* unread body that is read to keep the connection */
 #define HTTP_DRAIN_MS 1000
 #define HTTP_BODY_CHUNKED UINT64_MAX
 #define HTTP_ID_SIZE 65

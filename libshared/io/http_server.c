@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #define SMALL_BODY (64 * 1024) /* what a route that takes no body puts up with */
@@ -68,6 +69,16 @@ const char *http_path_param(const struct http_request *rq, const char *name)
 const char *http_header(const struct http_request *rq, const char *name)
 {
     return http_head_find(&rq->message.head, name);
+}
+
+size_t http_header_count(const struct http_request *rq, const char *name)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < rq->message.head.count; i++)
+        if (strcasecmp(rq->message.head.headers[i].name, name) == 0)
+            count++;
+    return count;
 }
 
 bool http_query(const struct http_request *rq, const char *name, char *out, size_t size)
@@ -161,7 +172,8 @@ static void refuse_busy(struct http_request *rq)
 {
     rq->close = true;
     rq->linger = rq->body_left > 0;
-    http_problem(rq, 503, "busy", NULL, "The server has no thread free for this request. Try again in a few seconds.");
+    http_problem(rq, rq->route->busy != 0 ? rq->route->busy : 503, "busy", NULL,
+                 "The server has no thread free for this request. Try again in a few seconds.");
 }
 
 /* Counts a request that will read a body. False when so many do that the rest of the threads must be kept free. */
@@ -200,15 +212,25 @@ static bool admit(struct http_request *rq)
 
 /* --- Serving --- */
 
+/* For logs: what stands behind a '~' in a path is a secret. */
+static const char *shown_path(const struct http_request *rq, char out[HTTP_PATH_SIZE])
+{
+    size_t len = strcspn(rq->path, "~");
+
+    str_format(out, HTTP_PATH_SIZE, "%.*s%s", (int)len, rq->path, rq->path[len] != '\0' ? "~" : "");
+    return out;
+}
+
 static void log_failure(const struct http_request *rq, const struct err *e)
 {
     enum log_level level = LOG_INFO;
+    char path[HTTP_PATH_SIZE];
 
     if (e->kind == ERR_BUG)
         level = LOG_ERROR;
     else if (e->kind == ERR_TEMPORARY || e->kind == ERR_BUSY || e->kind == ERR_STALE)
         level = LOG_WARN;
-    log_write(level, &rq->ids, "request failed", "method", rq->message.method, "path", rq->path, "kind",
+    log_write(level, &rq->ids, "request failed", "method", rq->message.method, "path", shown_path(rq, path), "kind",
               err_kind_name(e->kind), "error", e->text, (char *)0);
 }
 
@@ -299,11 +321,12 @@ static void account(const struct http_request *rq)
     double seconds = (double)(clock_mono_us() - rq->start_us) / 1e6;
     bool is_failure = rq->status >= 500 && rq->status != 503; /* refusing must stay cheap when many are refused */
     enum log_level level = is_failure ? LOG_INFO : LOG_DEBUG;
+    char path[HTTP_PATH_SIZE];
 
     metric_add(&requests_total, classes[rq->status >= 100 && rq->status < 600 ? rq->status / 100 : 0], 1);
     metric_observe(&request_seconds, NULL, seconds);
     if (log_enabled(level))
-        log_write(level, &rq->ids, "request", "method", rq->message.method, "path", rq->path, "status",
+        log_write(level, &rq->ids, "request", "method", rq->message.method, "path", shown_path(rq, path), "status",
                   num_i64(rq->status).s, "bytes", num_u64(rq->sent).s, "ms", num_double(seconds * 1e3, 1).s, "peer",
                   rq->peer, (char *)0);
 }

@@ -16,7 +16,8 @@
  * (400: both Transfer-Encoding and Content-Length, several of either, a Content-Length that is not all digits, more than
  * 63 headers, lines that are no headers or do not end in CR LF, no or several Host; 431: headers over 16 KiB; 408: headers
  * not complete in time). It has answered 404, 405 with Allow, 400 for paths and queries that could be read in two ways,
- * 413, and OPTIONS (CORS preflight, unless a route takes it). Every answer carries X-Request-ID.
+ * 413, and OPTIONS (CORS preflight, unless a route takes it). Every answer carries X-Request-ID. Logs show a path up to the
+ * first '~': what stands behind it is a secret.
  *
  * Threads. Of N (more than 64; below that half instead of 32 and a quarter instead of 8)
  *   - N − 32 may read bodies; a further request for a route with `body` gets 503 with Retry-After before its body;
@@ -50,6 +51,7 @@ struct http_route {
     bool body;   /* takes a request body; others refuse one over 64 KiB */
     bool always; /* served by the threads kept free, also when the server is full */
     bool cors;   /* answers say what a page of another origin may do with them, see cors_origins */
+    int busy;    /* status when no thread is free for it; 0: 503 */
 };
 
 enum http_backend {
@@ -92,6 +94,7 @@ const char *http_method(const struct http_request *rq);
 const char *http_path(const struct http_request *rq);                         /* decoded, without the query */
 const char *http_path_param(const struct http_request *rq, const char *name); /* decoded; NULL when not in the route */
 const char *http_header(const struct http_request *rq, const char *name);     /* NULL when absent; first of several */
+size_t http_header_count(const struct http_request *rq, const char *name);    /* how many there are of that name */
 /* Decoded value of a query parameter into `out`; false when absent, malformed or too long. */
 bool http_query(const struct http_request *rq, const char *name, char *out, size_t size);
 /* False when the request has no Content-Length. */
@@ -119,6 +122,9 @@ const char *http_trailer(const struct http_request *rq, const char *name);
 struct http_field {
     const char *name, *value; /* name NULL ends a list; a NULL value leaves the field out */
 };
+
+/* An interim answer (1xx) with nothing but header fields, before any other; clients of HTTP/1.0 get none. */
+void http_inform(struct http_request *rq, int status, const struct http_field *fields);
 
 /* One answer with the whole body in memory, sent at once with its headers. Bodies that were not read are drained up to
  * 64 KiB (chunked ones as far as they have come; none when threads are scarce), else the connection is closed after the answer in a way that lets the client read

@@ -92,26 +92,31 @@ const char *s3_client_region(const struct s3_client *c)
 
 /* ---- a call -------------------------------------------------------------------------------------------------------- */
 
-void s3_call_init(struct s3_call *call, const char *method, const char *bucket, const char *key)
+struct s3_call *s3_call_new(const char *method, const char *bucket, const char *key)
 {
     static const char *const names[S3_FIELDS] = {[S3_ETAG] = "ETag",
                                                  [S3_LAST_MODIFIED] = "Last-Modified",
                                                  [S3_CONTENT_LENGTH] = "Content-Length",
                                                  [S3_CONTENT_RANGE] = "Content-Range",
                                                  [S3_DATE] = "Date"};
+    struct s3_call *call = mem_zalloc(sizeof *call);
 
-    memset(call, 0, sizeof *call);
+    if (call == NULL)
+        return NULL;
     call->method = method;
     call->bucket = bucket;
     call->key = key;
     buf_init(&call->text, TEXT_MAX);
     for (size_t i = 0; i < S3_FIELDS; i++)
         call->fields[i].name = names[i];
+    return call;
 }
 
-void s3_call_release(struct s3_call *call)
+void s3_call_free(struct s3_call **call)
 {
-    buf_release(&call->text);
+    if (*call != NULL)
+        buf_release(&(*call)->text);
+    mem_free(*call);
 }
 
 void s3_call_query(struct s3_call *call, const char *name, const char *value)

@@ -45,8 +45,10 @@ struct s3_call {
     uint64_t delivered;
 };
 
-void s3_call_init(struct s3_call *call, const char *method, const char *bucket, const char *key);
-void s3_call_release(struct s3_call *call);
+/* On the heap because the threads of a server have small stacks. NULL: no memory. */
+struct s3_call *s3_call_new(const char *method, const char *bucket, const char *key);
+void s3_call_free(struct s3_call **call); /* at the end of its scope: S3_CALL_AUTO struct s3_call *call = … */
+#define S3_CALL_AUTO __attribute__((cleanup(s3_call_free)))
 void s3_call_query(struct s3_call *call, const char *name, const char *value); /* must live as long as the call */
 void s3_call_header(struct s3_call *call, const char *name, const char *value);
 

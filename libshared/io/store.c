@@ -427,6 +427,11 @@ static int upload_begin(struct call *c, const char *upload_id, struct err *e)
     return 0;
 }
 
+static int check_number(unsigned number, struct err *e)
+{
+    return number > 0 && number <= STORE_PART_MAX ? 0 : err_set(e, ERR_INVALID, "part number %u", number);
+}
+
 int store_multipart_put(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
                         const struct store_body *body, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
@@ -434,10 +439,37 @@ int store_multipart_put(struct store *s, const char *bucket, const char *key, co
     char etag[STORE_ETAG_SIZE];
 
     int r = upload_begin(&c, upload_id, e);
-    if (r == 0 && (number == 0 || number > STORE_PART_MAX))
-        r = err_set(c.e, ERR_INVALID, "part number %u", number);
+    if (r == 0)
+        r = check_number(number, c.e);
     if (r == 0)
         r = s->ops->multipart_put(s, bucket, key, upload_id, number, body, etag, c.e);
+    if (r == 0 && ret_etag != NULL)
+        memcpy(ret_etag, etag, sizeof etag);
+    return call_end(&c, r);
+}
+
+static int check_source(const struct store_range *source, struct err *e)
+{
+    if (!store_key_valid(source->key))
+        return err_set(e, ERR_INVALID, "bad key of the source");
+    if (source->count == 0 || source->count > STORE_COPY_MAX || source->first > INT64_MAX - source->count)
+        return err_set(e, ERR_INVALID, "no range that can be copied");
+    return 0;
+}
+
+int store_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
+                         const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
+{
+    struct call c = {.verb = "COPY PART", .operation = "multipart_copy", .bucket = bucket, .key = key};
+    char etag[STORE_ETAG_SIZE];
+
+    int r = upload_begin(&c, upload_id, e);
+    if (r == 0)
+        r = check_number(number, c.e);
+    if (r == 0)
+        r = check_source(source, c.e);
+    if (r == 0)
+        r = s->ops->multipart_copy(s, bucket, key, upload_id, number, source, etag, c.e);
     if (r == 0 && ret_etag != NULL)
         memcpy(ret_etag, etag, sizeof etag);
     return call_end(&c, r);

@@ -18,11 +18,12 @@
  * that is its own: callers read what is there and compare. Failures of the network or the server, also 401 and 403, are
  * ERR_TEMPORARY; a missing object or upload is ERR_NOT_FOUND. Thread-safe. */
 
-#define STORE_ETAG_SIZE 72             /* with quotes and NUL */
-#define STORE_UPLOAD_ID_SIZE 512       /* with NUL */
-#define STORE_KEY_MAX 1024             /* bytes, without NUL */
-#define STORE_PART_MAX 10000           /* highest part number */
-#define STORE_PART_MIN_SIZE (5u << 20) /* S3: every part but the last; the directory store enforces it too */
+#define STORE_ETAG_SIZE 72                 /* with quotes and NUL */
+#define STORE_UPLOAD_ID_SIZE 512           /* with NUL */
+#define STORE_KEY_MAX 1024                 /* bytes, without NUL */
+#define STORE_PART_MAX 10000               /* highest part number */
+#define STORE_COPY_MAX (UINT64_C(5) << 30) /* bytes of a part that is copied */
+#define STORE_PART_MIN_SIZE (5u << 20)     /* S3: every part but the last; the directory store enforces it too */
 
 struct store;
 
@@ -124,6 +125,16 @@ int store_multipart_put(struct store *s, const char *bucket, const char *key, co
     __attribute__((warn_unused_result));
 int store_multipart_list(struct store *s, const char *bucket, const char *key, const char *upload_id,
                          store_each_part *each, void *ctx, struct err *e) __attribute__((warn_unused_result));
+struct store_range {
+    const char *key;
+    uint64_t first, count; /* bytes [first, first + count) of the object */
+};
+/* Makes a part of some bytes of another object of the same bucket, inside the store: no byte passes
+ * through this process (S3: UploadPartCopy). count: 1 … STORE_COPY_MAX; S3 proper copies ranges only of objects over 5 MiB.
+ * ERR_INVALID: the object ends before the range. ERR_NOT_FOUND: no such upload, or no such object. */
+int store_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
+                         const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
+    __attribute__((warn_unused_result));
 /* `parts` ascending by number. With if_none_match ERR_CONFLICT when the object exists. ERR_NOT_FOUND: the store knows no
  * such upload (any more): completed by somebody, aborted or purged; callers look whether the object is there. */
 int store_multipart_complete(struct store *s, const char *bucket, const char *key, const char *upload_id,

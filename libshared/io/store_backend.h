@@ -27,6 +27,8 @@ struct store_ops {
                             char ret_upload_id[STORE_UPLOAD_ID_SIZE], struct err *e);
     int (*multipart_put)(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
                          const struct store_body *body, char ret_etag[STORE_ETAG_SIZE], struct err *e);
+    int (*multipart_copy)(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
+                          const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e);
     int (*multipart_list)(struct store *s, const char *bucket, const char *key, const char *upload_id,
                           store_each_part *each, void *ctx, struct err *e);
     int (*multipart_complete)(struct store *s, const char *bucket, const char *key, const char *upload_id,

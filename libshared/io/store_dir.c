@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define COPY_SIZE ((size_t)512 << 10)
+#define COPY_ONCE ((size_t)1 << 30)
 #define PUBLISH_TRIES 1000 /* each lost to a deleter that removed the empty folder we were about to use */
 
 void dir_path(char path[DIR_PATH_SIZE], const char *bucket, const char *key)
@@ -274,9 +275,9 @@ void dir_info(const struct stat *st, struct store_info *ret)
                ret->size_bytes, seconds * 1000000000 + nanos);
 }
 
-/* Opens an object; anything that is no regular file is none. */
-static int open_object(const struct store_dir *d, const char *bucket, const char *key, int *ret_fd,
-                       struct store_info *ret, struct err *e)
+/* Anything that is no regular file is no object. */
+int dir_open_object(const struct store_dir *d, const char *bucket, const char *key, int *ret_fd, struct store_info *ret,
+                    struct err *e)
 {
     char path[DIR_PATH_SIZE];
     struct stat st;
@@ -318,12 +319,34 @@ static int send_range(int fd, uint64_t first, uint64_t count, store_sink *sink, 
     return r;
 }
 
+static int write_on(void *ctx, const void *data, size_t len, struct err *e)
+{
+    return write_all(*(int *)ctx, data, len, e);
+}
+
+int dir_copy_range(int from_fd, uint64_t first, uint64_t count, int to_fd, struct err *e)
+{
+    off_t at = (off_t)first;
+
+    for (uint64_t left = count; left > 0;) {
+        ssize_t n = copy_file_range(from_fd, &at, to_fd, NULL, left < COPY_ONCE ? (size_t)left : COPY_ONCE, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EFBIG))
+            return dir_fail("copy", e);
+        if (n <= 0) /* not between these files, or not with this kernel */
+            return send_range(from_fd, (uint64_t)at, left, write_on, &to_fd, e);
+        left -= (uint64_t)n;
+    }
+    return 0;
+}
+
 static int dir_get(struct store *s, const char *bucket, const char *key, uint64_t first, uint64_t count,
                    store_sink *sink, void *ctx, struct store_info *ret_info, struct err *e)
 {
     int fd;
 
-    int r = open_object((struct store_dir *)s, bucket, key, &fd, ret_info, e);
+    int r = dir_open_object((struct store_dir *)s, bucket, key, &fd, ret_info, e);
     if (r != 0)
         return r;
     uint64_t there = first < ret_info->size_bytes ? ret_info->size_bytes - first : 0;
@@ -338,7 +361,7 @@ static int dir_head(struct store *s, const char *bucket, const char *key, struct
     struct store_info info;
     int fd;
 
-    int r = open_object((struct store_dir *)s, bucket, key, &fd, &info, e);
+    int r = dir_open_object((struct store_dir *)s, bucket, key, &fd, &info, e);
     if (r != 0)
         return r;
     close(fd);
@@ -398,6 +421,7 @@ static const struct store_ops ops = {
     .remove = dir_remove,
     .multipart_create = dir_multipart_create,
     .multipart_put = dir_multipart_put,
+    .multipart_copy = dir_multipart_copy,
     .multipart_list = dir_multipart_list,
     .multipart_complete = dir_multipart_complete,
     .multipart_abort = dir_multipart_abort,

@@ -41,6 +41,14 @@ int dir_write_temp(int dir_fd, const struct store_body *body, char ret_name[DIR_
 int dir_temp_open(int dir_fd, char ret_name[DIR_TEMP_SIZE], int *ret_fd, struct err *e);
 int dir_temp_seal(int dir_fd, const char *name, int fd, char ret_etag[STORE_ETAG_SIZE], struct err *e);
 
+/* Opens an object for reading. ERR_NOT_FOUND as dir_not_found. */
+int dir_open_object(const struct store_dir *d, const char *bucket, const char *key, int *ret_fd, struct store_info *ret,
+                    struct err *e);
+
+/* Appends bytes [first, first + count) of one file to another. File systems that can share blocks (XFS, Btrfs) copy
+ * nothing at all then. */
+int dir_copy_range(int from_fd, uint64_t first, uint64_t count, int to_fd, struct err *e);
+
 /* Gives the file its place as an object, durably. With if_none_match the file keeps its old name too (the caller removes
  * it) and ERR_CONFLICT tells that the object exists. */
 int dir_publish(struct store_dir *d, int from_dir_fd, const char *from, const char *bucket, const char *key,
@@ -67,6 +75,8 @@ int dir_multipart_create(struct store *s, const char *bucket, const char *key, c
                          char ret_upload_id[STORE_UPLOAD_ID_SIZE], struct err *e);
 int dir_multipart_put(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
                       const struct store_body *body, char ret_etag[STORE_ETAG_SIZE], struct err *e);
+int dir_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
+                       const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e);
 int dir_multipart_list(struct store *s, const char *bucket, const char *key, const char *upload_id,
                        store_each_part *each, void *ctx, struct err *e);
 int dir_multipart_complete(struct store *s, const char *bucket, const char *key, const char *upload_id,

@@ -181,28 +181,85 @@ int dir_multipart_create(struct store *s, const char *bucket, const char *key, c
     return r;
 }
 
+/* Gives a file among the parts its number. */
+static int number_part(int upload_fd, const char *temp, unsigned number, struct err *e)
+{
+    char part[DIR_TEMP_SIZE];
+
+    part_name(number, part);
+    if (renameat(upload_fd, temp, upload_fd, part) == 0)
+        return dir_sync(upload_fd, ".", e);
+    int r = dir_fail("rename of a part", e);
+    unlinkat(upload_fd, temp, 0);
+    return r;
+}
+
+/* Looked at last: an upload that ended meanwhile has lost the part that was being made, or is about to. */
+static int close_upload(int upload_fd, const char *bucket, const char *key, int r, struct err *e)
+{
+    if ((r == 0 || r == -ERR_TEMPORARY) && !upload_is_for(upload_fd, bucket, key))
+        r = no_such_upload(e);
+    close(upload_fd);
+    return r;
+}
+
 int dir_multipart_put(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
                       const struct store_body *body, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
-    char temp[DIR_TEMP_SIZE], part[DIR_TEMP_SIZE];
+    char temp[DIR_TEMP_SIZE];
     int fd = -1;
 
     int r = upload_open((struct store_dir *)s, bucket, key, upload_id, &fd, e);
     if (r != 0)
         return r;
-    part_name(number, part);
     r = dir_write_temp(fd, body, temp, ret_etag, e);
-    if (r == 0 && renameat(fd, temp, fd, part) != 0) {
-        r = dir_fail("rename of a part", e);
-        unlinkat(fd, temp, 0);
-    }
     if (r == 0)
-        r = dir_sync(fd, ".", e);
-    /* Looked at last: an upload that ended meanwhile has lost this part, or is about to. */
-    if ((r == 0 || r == -ERR_TEMPORARY) && !upload_is_for(fd, bucket, key))
-        r = no_such_upload(e);
-    close(fd);
+        r = number_part(fd, temp, number, e);
+    return close_upload(fd, bucket, key, r, e);
+}
+
+static int copy_temp(int upload_fd, int source_fd, const struct store_range *source, char ret_name[DIR_TEMP_SIZE],
+                     char ret_etag[STORE_ETAG_SIZE], struct err *e)
+{
+    char name[DIR_TEMP_SIZE];
+    int fd;
+
+    int r = dir_temp_open(upload_fd, name, &fd, e);
+    if (r != 0)
+        return r;
+    r = dir_copy_range(source_fd, source->first, source->count, fd, e);
+    if (r != 0) {
+        close(fd);
+        unlinkat(upload_fd, name, 0);
+        return r;
+    }
+    r = dir_temp_seal(upload_fd, name, fd, ret_etag, e);
+    if (r == 0)
+        memcpy(ret_name, name, sizeof name);
     return r;
+}
+
+int dir_multipart_copy(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
+                       const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
+{
+    struct store_dir *d = (struct store_dir *)s;
+    struct store_info info;
+    char temp[DIR_TEMP_SIZE];
+    int fd = -1, source_fd = -1;
+
+    int r = upload_open(d, bucket, key, upload_id, &fd, e);
+    if (r != 0)
+        return r;
+    r = dir_open_object(d, bucket, source->key, &source_fd, &info, e);
+    if (r == 0 && source->first + source->count > info.size_bytes)
+        r = err_set(e, ERR_INVALID, "the source ends before the range");
+    if (r == 0)
+        r = copy_temp(fd, source_fd, source, temp, ret_etag, e);
+    if (r == 0)
+        r = number_part(fd, temp, number, e);
+    if (source_fd >= 0)
+        close(source_fd);
+    return close_upload(fd, bucket, key, r, e);
 }
 
 static int stat_part(int upload_fd, unsigned number, struct store_part *ret)
@@ -272,20 +329,18 @@ static int check_parts(int upload_fd, const struct store_part *parts, size_t cou
     return 0;
 }
 
-/* copy_file_range, because file systems that can share blocks (XFS, Btrfs) then copy nothing at all. */
 static int append_part(int upload_fd, unsigned number, int out, struct err *e)
 {
     char name[DIR_TEMP_SIZE];
-    ssize_t n;
+    struct stat st;
 
     part_name(number, name);
     int in = openat(upload_fd, name, O_RDONLY | O_CLOEXEC);
     if (in < 0)
         return dir_fail("open of a part", e);
-    do
-        n = copy_file_range(in, NULL, out, NULL, (size_t)1 << 30, 0);
-    while (n > 0 || (n < 0 && errno == EINTR));
-    int r = n == 0 ? 0 : dir_fail("copy of a part", e);
+    int r = fstat(in, &st) == 0 ? 0 : dir_fail("stat of a part", e);
+    if (r == 0)
+        r = dir_copy_range(in, 0, (uint64_t)st.st_size, out, e);
     close(in);
     return r;
 }

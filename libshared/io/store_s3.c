@@ -1,5 +1,4 @@
-#include "s3_client.h"
-#include "store_backend.h"
+#include "store_s3.h"
 
 #include "base/clock.h"
 #include "base/id.h"
@@ -12,44 +11,16 @@
 #include <string.h>
 
 #define CHECKSUM_BLOCK ((size_t)256 << 10)
-#define COMPLETE_BODY_MAX ((size_t)4 << 20) /* 10 000 parts */
-#define COMPLETE_STALL_MS 300000            /* the server may copy every part before it answers */
 #define PAGE_MAX 1000                       /* entries of one listing */
 #define RESUME_PROGRESS ((uint64_t)1 << 20) /* a transfer that got so far before it broke starts to count anew */
 #define RESUME_BACKOFF_MS 50
-#define ABORT_TRIES 20
-#define ABORT_BACKOFF_MS 50
 
-struct store_s3 {
-    struct store base;
-    struct s3_client *client;
-};
-
-static struct s3_client *client_of(struct store *s)
+struct s3_client *store_s3_client(struct store *s)
 {
     return ((struct store_s3 *)s)->client;
 }
 
-static void free_call(struct s3_call **call)
-{
-    if (*call != NULL)
-        s3_call_release(*call);
-    mem_free(*call);
-}
-
-/* A call, freed at the end of its scope; on the heap because the threads of a server have small stacks. */
-#define CALL_AUTO __attribute__((cleanup(free_call)))
-
-static struct s3_call *new_call(const char *method, const char *bucket, const char *key)
-{
-    struct s3_call *call = mem_alloc(sizeof *call);
-
-    if (call != NULL)
-        s3_call_init(call, method, bucket, key);
-    return call;
-}
-
-static int no_memory(struct err *e)
+int s3_no_memory(struct err *e)
 {
     return err_set(e, ERR_TEMPORARY, "out of memory");
 }
@@ -58,18 +29,18 @@ static int no_memory(struct err *e)
 
 static int head_bucket(struct s3_client *c, const char *bucket, struct err *e)
 {
-    CALL_AUTO struct s3_call *call = new_call("HEAD", bucket, NULL);
+    S3_CALL_AUTO struct s3_call *call = s3_call_new("HEAD", bucket, NULL);
 
-    return call != NULL ? s3_run(c, call, e) : no_memory(e);
+    return call != NULL ? s3_run(c, call, e) : s3_no_memory(e);
 }
 
 static int create_bucket(struct s3_client *c, const char *bucket, struct err *e)
 {
-    CALL_AUTO struct s3_call *call = new_call("PUT", bucket, NULL);
+    S3_CALL_AUTO struct s3_call *call = s3_call_new("PUT", bucket, NULL);
     char xml[512] = "";
 
     if (call == NULL)
-        return no_memory(e);
+        return s3_no_memory(e);
     if (strcmp(s3_client_region(c), "us-east-1") != 0 && /* the default must not be named */
         !str_format(
             xml, sizeof xml,
@@ -86,13 +57,13 @@ static int create_bucket(struct s3_client *c, const char *bucket, struct err *e)
 
 static int s3_ensure_bucket(struct store *s, const char *bucket, struct err *e)
 {
-    int r = head_bucket(client_of(s), bucket, e);
+    int r = head_bucket(store_s3_client(s), bucket, e);
     if (r != -ERR_NOT_FOUND)
         return r;
-    r = create_bucket(client_of(s), bucket, e);
+    r = create_bucket(store_s3_client(s), bucket, e);
     if (r == 0 || r == -ERR_TEMPORARY)
         return r;
-    return head_bucket(client_of(s), bucket, e); /* refused: because another process has just made it? */
+    return head_bucket(store_s3_client(s), bucket, e); /* refused: because another process has just made it? */
 }
 
 /* ---- put ----------------------------------------------------------------------------------------------------------- */
@@ -108,7 +79,7 @@ static int checksum(const struct store_body *body, char ret[CRC32C_BASE64_SIZE],
     }
     MEM_AUTO char *buffer = mem_alloc(block);
     if (buffer == NULL)
-        return no_memory(e);
+        return s3_no_memory(e);
     for (uint64_t at = 0; at < body->size_bytes;) {
         size_t n = body->size_bytes - at < block ? (size_t)(body->size_bytes - at) : block;
         int r = body->read_at(body->ctx, at, buffer, n, e);
@@ -121,9 +92,8 @@ static int checksum(const struct store_body *body, char ret[CRC32C_BASE64_SIZE],
     return 0;
 }
 
-/* Sends a body whose bytes the server verifies; the answer's ETag is the result. */
-static int send_body(struct s3_client *c, struct s3_call *call, const struct store_body *body,
-                     char ret_etag[STORE_ETAG_SIZE], struct err *e)
+int s3_send_body(struct s3_client *c, struct s3_call *call, const struct store_body *body,
+                 char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
     struct http_body http_body = {body->size_bytes, body->read_at, body->ctx};
     char crc[CRC32C_BASE64_SIZE];
@@ -146,17 +116,17 @@ static int send_body(struct s3_client *c, struct s3_call *call, const struct sto
 static int s3_put(struct store *s, const char *bucket, const char *key, const struct store_body *body,
                   const struct store_put_options *options, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
-    CALL_AUTO struct s3_call *call = new_call("PUT", bucket, key);
+    S3_CALL_AUTO struct s3_call *call = s3_call_new("PUT", bucket, key);
 
     if (call == NULL)
-        return no_memory(e);
+        return s3_no_memory(e);
     if (options->if_none_match)
         s3_call_header(call, "If-None-Match", "*");
     s3_call_header(call, "Content-Type",
                    options->content_type != NULL ? options->content_type : "application/octet-stream");
     if (options->cache_control != NULL)
         s3_call_header(call, "Cache-Control", options->cache_control);
-    return send_body(client_of(s), call, body, ret_etag, e);
+    return s3_send_body(store_s3_client(s), call, body, ret_etag, e);
 }
 
 /* ---- head ---------------------------------------------------------------------------------------------------------- */
@@ -184,14 +154,14 @@ static int read_info(const struct http_field *fields, unsigned status, struct st
 
 static int s3_head(struct store *s, const char *bucket, const char *key, struct store_info *ret, struct err *e)
 {
-    CALL_AUTO struct s3_call *call = new_call("HEAD", bucket, key);
+    S3_CALL_AUTO struct s3_call *call = s3_call_new("HEAD", bucket, key);
     struct err unread;
 
     if (call == NULL)
-        return no_memory(e);
-    int r = s3_run(client_of(s), call, e);
+        return s3_no_memory(e);
+    int r = s3_run(store_s3_client(s), call, e);
     /* The answer to a HEAD has no body that would tell a missing object from a missing bucket. */
-    if (r == -ERR_NOT_FOUND && head_bucket(client_of(s), bucket, &unread) == -ERR_NOT_FOUND)
+    if (r == -ERR_NOT_FOUND && head_bucket(store_s3_client(s), bucket, &unread) == -ERR_NOT_FOUND)
         return err_set(e, ERR_TEMPORARY, "404 NoSuchBucket");
     return r != 0 ? r : read_info(call->fields, call->status, ret, e);
 }
@@ -256,11 +226,11 @@ static int get_sink(void *ctx, const struct http_answer *answer, const void *dat
 /* One request for what is still wanted. */
 static int get_rest(struct s3_client *c, struct get *g, struct err *e)
 {
-    CALL_AUTO struct s3_call *call = new_call("GET", g->bucket, g->key);
+    S3_CALL_AUTO struct s3_call *call = s3_call_new("GET", g->bucket, g->key);
     char range[64], last[24] = "";
 
     if (call == NULL)
-        return no_memory(e);
+        return s3_no_memory(e);
     g->accepted = false;
     g->ranged = g->at > 0 || g->end != UINT64_MAX;
     if (g->end != UINT64_MAX)
@@ -308,7 +278,7 @@ static int s3_get(struct store *s, const char *bucket, const char *key, uint64_t
         return get_nothing(s, &g, 0, e);
     for (;;) {
         uint64_t before = g.at;
-        int r = get_rest(client_of(s), &g, e);
+        int r = get_rest(store_s3_client(s), &g, e);
         if (g.past_end && !g.info_known)
             return get_nothing(s, &g, count, e);
         if (!g.broken)
@@ -316,7 +286,7 @@ static int s3_get(struct store *s, const char *bucket, const char *key, uint64_t
         if (g.at >= g.info->size_bytes || g.at >= g.end)
             return 0; /* only the line broke, behind the last byte */
         tries = g.at - before >= RESUME_PROGRESS ? 0 : tries + 1;
-        if (tries >= s3_client_attempts(client_of(s)))
+        if (tries >= s3_client_attempts(store_s3_client(s)))
             return r;
         clock_sleep_ms(backoff_ms(RESUME_BACKOFF_MS, 1000, tries, id_random_u64()));
     }
@@ -326,7 +296,6 @@ static int s3_get(struct store *s, const char *bucket, const char *key, uint64_t
 
 struct listing {
     store_each *each;
-    store_each_part *each_part;
     void *ctx;
     int result; /* what the callback returned */
 };
@@ -341,7 +310,7 @@ static int list_item(void *ctx, const struct s3_item *item, struct err *e)
     return l->result = l->each(l->ctx, &entry, e);
 }
 
-static int list_page(struct s3_client *c, struct s3_call *call, s3_each *each, void *ctx, struct err *e)
+int s3_list_page(struct s3_client *c, struct s3_call *call, s3_each *each, void *ctx, struct err *e)
 {
     struct s3_answer again;
 
@@ -364,9 +333,9 @@ static int s3_list(struct store *s, const char *bucket, const char *prefix, cons
     buf_init(&token, S3_TEXT_SIZE);
     str_format(page_size, sizeof page_size, "%u", (unsigned)(max > 0 && max < PAGE_MAX ? max : PAGE_MAX));
     while (r == 0 && more) {
-        CALL_AUTO struct s3_call *call = new_call("GET", bucket, NULL);
+        S3_CALL_AUTO struct s3_call *call = s3_call_new("GET", bucket, NULL);
         if (call == NULL)
-            return no_memory(e);
+            return s3_no_memory(e);
         s3_call_query(call, "list-type", "2");
         s3_call_query(call, "max-keys", page_size);
         s3_call_query(call, "prefix", prefix);
@@ -374,7 +343,7 @@ static int s3_list(struct store *s, const char *bucket, const char *prefix, cons
             s3_call_query(call, "continuation-token", buf_cstr(&token));
         else if (start_after[0] != '\0')
             s3_call_query(call, "start-after", start_after);
-        r = list_page(client_of(s), call, list_item, &l, e);
+        r = s3_list_page(store_s3_client(s), call, list_item, &l, e);
         more = call->answer.truncated && call->answer.next_token[0] != '\0';
         buf_reset(&token);
         buf_puts(&token, call->answer.next_token);
@@ -386,165 +355,19 @@ static int s3_list(struct store *s, const char *bucket, const char *prefix, cons
 
 static int s3_remove(struct store *s, const char *bucket, const char *key, struct err *e)
 {
-    CALL_AUTO struct s3_call *call = new_call("DELETE", bucket, key);
+    S3_CALL_AUTO struct s3_call *call = s3_call_new("DELETE", bucket, key);
 
     if (call == NULL)
-        return no_memory(e);
-    int r = s3_run(client_of(s), call, e);
+        return s3_no_memory(e);
+    int r = s3_run(store_s3_client(s), call, e);
     return r == -ERR_NOT_FOUND ? 0 : r;
-}
-
-/* ---- multipart uploads --------------------------------------------------------------------------------------------- */
-
-static int s3_multipart_create(struct store *s, const char *bucket, const char *key, const char *content_type,
-                               char ret_upload_id[STORE_UPLOAD_ID_SIZE], struct err *e)
-{
-    CALL_AUTO struct s3_call *call = new_call("POST", bucket, key);
-
-    if (call == NULL)
-        return no_memory(e);
-    s3_call_query(call, "uploads", "");
-    s3_call_header(call, "Content-Type", content_type != NULL ? content_type : "application/octet-stream");
-    int r = s3_run(client_of(s), call, e);
-    if (r != 0)
-        return r;
-    if (call->answer.upload_id[0] == '\0')
-        return err_set(e, ERR_TEMPORARY, "the answer has no upload id");
-    str_copy(ret_upload_id, STORE_UPLOAD_ID_SIZE, call->answer.upload_id);
-    return 0;
-}
-
-static int s3_multipart_put(struct store *s, const char *bucket, const char *key, const char *upload_id,
-                            unsigned number, const struct store_body *body, char ret_etag[STORE_ETAG_SIZE],
-                            struct err *e)
-{
-    CALL_AUTO struct s3_call *call = new_call("PUT", bucket, key);
-    char part_number[16];
-
-    if (call == NULL)
-        return no_memory(e);
-    str_format(part_number, sizeof part_number, "%u", number);
-    s3_call_query(call, "partNumber", part_number);
-    s3_call_query(call, "uploadId", upload_id);
-    return send_body(client_of(s), call, body, ret_etag, e);
-}
-
-static int list_part(void *ctx, const struct s3_item *item, struct err *e)
-{
-    struct listing *l = ctx;
-    struct store_part part = {.number = (unsigned)item->part_number, .size_bytes = item->size_bytes};
-
-    if (item->part_number == 0 || item->part_number > STORE_PART_MAX)
-        return err_set(e, ERR_TEMPORARY, "bad answer: part number %" PRIu64, item->part_number);
-    /* Some servers leave out the quotes here that they give in the answer to the PUT. */
-    const char *quote = item->etag[0] == '"' ? "" : "\"";
-    if (!str_format(part.etag, sizeof part.etag, "%s%s%s", quote, item->etag, quote))
-        return err_set(e, ERR_TEMPORARY, "bad answer: ETag");
-    return l->result = l->each_part(l->ctx, &part, e);
-}
-
-static int s3_multipart_list(struct store *s, const char *bucket, const char *key, const char *upload_id,
-                             store_each_part *each, void *ctx, struct err *e)
-{
-    struct listing l = {.each_part = each, .ctx = ctx};
-    char marker[24] = "0";
-    bool more = true;
-    int r = 0;
-
-    while (r == 0 && more) {
-        CALL_AUTO struct s3_call *call = new_call("GET", bucket, key);
-        if (call == NULL)
-            return no_memory(e);
-        s3_call_query(call, "uploadId", upload_id);
-        s3_call_query(call, "max-parts", "1000");
-        s3_call_query(call, "part-number-marker", marker);
-        r = list_page(client_of(s), call, list_part, &l, e);
-        uint64_t next = call->answer.next_part, last = 0;
-        more = call->answer.truncated && str_to_u64(marker, &last) && next > last;
-        str_format(marker, sizeof marker, "%" PRIu64, next);
-    }
-    return r;
-}
-
-static void append_parts(struct buf *xml, const struct store_part *parts, size_t count)
-{
-    buf_puts(xml, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(xml, "<Part><PartNumber>%u</PartNumber><ETag>", parts[i].number);
-        s3_xml_escape(xml, parts[i].etag);
-        buf_puts(xml, "</ETag></Part>");
-    }
-    buf_puts(xml, "</CompleteMultipartUpload>");
-}
-
-/* The parts carry no checksums: an upload created without naming an algorithm must be completed without them. MinIO and
- * versitygw uphold If-None-Match here as they do on PUT, and between the two (150 rounds of 8 racers each, one winner
- * every time); store_probe refuses a server that does not. */
-static int s3_multipart_complete(struct store *s, const char *bucket, const char *key, const char *upload_id,
-                                 const struct store_part *parts, size_t count, bool if_none_match, struct err *e)
-{
-    CALL_AUTO struct s3_call *call = new_call("POST", bucket, key);
-    BUF_AUTO struct buf xml;
-
-    buf_init(&xml, COMPLETE_BODY_MAX);
-    append_parts(&xml, parts, count);
-    int r = buf_check(&xml, "list of parts", e);
-    if (r != 0)
-        return r;
-    if (call == NULL)
-        return no_memory(e);
-    struct store_bytes bytes = {xml.data, xml.len};
-    struct store_body source = store_body_bytes(&bytes);
-    struct http_body body = {source.size_bytes, source.read_at, source.ctx};
-    call->body = &body;
-    call->stall_timeout_ms = COMPLETE_STALL_MS;
-    s3_call_query(call, "uploadId", upload_id);
-    s3_call_header(call, "Content-Type", "application/xml");
-    if (if_none_match)
-        s3_call_header(call, "If-None-Match", "*");
-    return s3_run(client_of(s), call, e);
-}
-
-static int ignore_part(void *ctx, const struct store_part *part, struct err *e)
-{
-    (void)ctx, (void)part, (void)e;
-    return 0;
-}
-
-static int abort_once(struct s3_client *c, const char *bucket, const char *key, const char *upload_id, struct err *e)
-{
-    CALL_AUTO struct s3_call *call = new_call("DELETE", bucket, key);
-
-    if (call == NULL)
-        return no_memory(e);
-    s3_call_query(call, "uploadId", upload_id);
-    int r = s3_run(c, call, e);
-    return r == -ERR_NOT_FOUND ? 0 : r;
-}
-
-/* A part that was on its way may be stored after the abort, so the abort is repeated until no part is listed. */
-static int s3_multipart_abort(struct store *s, const char *bucket, const char *key, const char *upload_id,
-                              struct err *e)
-{
-    for (unsigned tries = 0; tries < ABORT_TRIES; tries++) {
-        int r = abort_once(client_of(s), bucket, key, upload_id, e);
-        if (r != 0)
-            return r;
-        r = s3_multipart_list(s, bucket, key, upload_id, ignore_part, NULL, e);
-        if (r == -ERR_NOT_FOUND)
-            return 0;
-        if (r != 0)
-            return r;
-        clock_sleep_ms(backoff_ms(ABORT_BACKOFF_MS, 1000, tries, id_random_u64()));
-    }
-    return err_set(e, ERR_TEMPORARY, "the upload is still listed after %d aborts", ABORT_TRIES);
 }
 
 /* ---- the store itself ---------------------------------------------------------------------------------------------- */
 
 static void s3_free(struct store *s)
 {
-    s3_client_free(client_of(s));
+    s3_client_free(store_s3_client(s));
     mem_free(s);
 }
 
@@ -558,6 +381,7 @@ static const struct store_ops ops = {
     .remove = s3_remove,
     .multipart_create = s3_multipart_create,
     .multipart_put = s3_multipart_put,
+    .multipart_copy = s3_multipart_copy,
     .multipart_list = s3_multipart_list,
     .multipart_complete = s3_multipart_complete,
     .multipart_abort = s3_multipart_abort,
@@ -571,7 +395,7 @@ int store_s3_new(const struct store_s3_options *options, struct store **ret, str
         e = &unread;
     struct store_s3 *s = mem_zalloc(sizeof *s);
     if (s == NULL)
-        return no_memory(e);
+        return s3_no_memory(e);
     s->base.ops = &ops;
     str_format(s->base.name, sizeof s->base.name, "s3 %s", options->endpoint);
     int r = s3_client_new(options, &s->client, e);

@@ -62,10 +62,12 @@ static const struct config_row rows[] = {
      "bytes per second over a minute, below which a body is cut off; 0: never"},
     {"UPLOADS_PER_CLIENT", "100", API, &config_number, AT(uploads_per_client), 1, 1000000,
      "open uploads of one client"},
+    {"UPLOADS_MAX", "10000", API, &config_number, AT(uploads_max), 1, 10000000, "open uploads of all clients"},
     {"CREATIONS_PER_MINUTE", "600", API, &config_number, AT(creations_per_minute), 1, 1000000,
      "new uploads of one client in a minute"},
     {"QUEUE_MAX", "1000", API, &config_number, AT(queue_max), 0, 10000000,
      "open jobs and uploads in progress; more are refused; 0 refuses all"},
+    {"CORS_ORIGINS", "*", API, &config_origins, AT(cors_origins), 0, 0, "whose pages may upload and list videos"},
 
     {"WORKER_CONCURRENCY", "1", WORKER, &config_number, AT(worker_concurrency), 1, 256, "jobs at once"},
     {"JOB_ATTEMPTS", "5", API | WORKER, &config_number, AT(job_attempts), 1, 1000, "starts, then failed"},

@@ -41,7 +41,8 @@ struct settings {
     char public_play_url[CONFIG_TEXT_SIZE]; /* without a trailing slash */
 
     uint64_t upload_max_size, upload_memory, upload_expiry_s, upload_idle_timeout_ms, upload_min_rate;
-    uint64_t uploads_per_client, creations_per_minute, queue_max;
+    uint64_t uploads_per_client, uploads_max, creations_per_minute, queue_max;
+    char cors_origins[CONFIG_TEXT_SIZE]; /* "*", "none", or origins separated by commas, checked */
 
     uint64_t worker_concurrency, job_attempts, job_backoff_ms, job_backoff_max_ms, job_lease_ms, job_max_stalls;
     uint64_t transcode_stall_ms;

@@ -322,16 +322,38 @@ static bool is_address_block(const char *item)
     return slash == NULL || (str_to_u64(slash + 1, &bits) && bits <= (strchr(address, ':') == NULL ? 32 : 128));
 }
 
-static bool parse_addresses(const struct config_row *row, const char *value, struct settings *s)
+/* A list of items that `is_good`, as the member without spaces. */
+static bool parse_list(const struct config_row *row, const char *value, bool (*is_good)(const char *item),
+                       struct settings *s)
 {
-    char item[64], *list = member(row, s);
+    char item[CONFIG_TEXT_SIZE], *list = member(row, s);
     size_t used = 0;
 
     for (const char *at = value; at != NULL; used = strlen(list))
-        if (!next_item(&at, item, sizeof item) || !is_address_block(item) ||
+        if (!next_item(&at, item, sizeof item) || !is_good(item) ||
             !str_format(list + used, CONFIG_TEXT_SIZE - used, "%s%s", used == 0 ? "" : ",", item))
             return false;
     return true;
+}
+
+static bool parse_addresses(const struct config_row *row, const char *value, struct settings *s)
+{
+    return parse_list(row, value, is_address_block, s);
+}
+
+/* As browsers send them: in lower case, without a path, not even "/". */
+static bool is_origin(const char *item)
+{
+    struct http_parser_url url;
+
+    if (strcmp(item, "*") == 0)
+        return true;
+    return split_url(item, &url) && (url.field_set & 1u << UF_PATH) == 0 && strpbrk(item, UPPER) == NULL;
+}
+
+static bool parse_origins(const struct config_row *row, const char *value, struct settings *s)
+{
+    return strcmp(value, "none") == 0 ? put_text(row, value, s) : parse_list(row, value, is_origin, s);
 }
 
 static bool parse_ladder(const struct config_row *row, const char *value, struct settings *s)
@@ -395,6 +417,8 @@ const struct config_kind config_redis_port = {
     parse_redis_port, print_number, "a port from 1 to 65535, or tcp://host:port", {NULL}};
 const struct config_kind config_addresses = {
     parse_addresses, print_text, "IP addresses or CIDR blocks, separated by commas", {NULL}};
+const struct config_kind config_origins = {
+    parse_origins, print_text, "*, none, or origins such as https://example.com, separated by commas", {NULL}};
 const struct config_kind config_ladder = {
     parse_ladder, print_text, "some of 4320,2160,1080,720,480,360,240, each once", {NULL}};
 

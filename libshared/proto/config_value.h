@@ -27,7 +27,8 @@ struct config_row {
 
 extern const struct config_kind config_number, config_size, config_log_level, config_log_format, config_durability,
     config_sandbox_kind, config_preset, config_host, config_path, config_bucket, config_region, config_secret_text,
-    config_store_url, config_endpoint, config_public_url, config_redis_port, config_addresses, config_ladder;
+    config_store_url, config_endpoint, config_public_url, config_redis_port, config_addresses, config_origins,
+    config_ladder;
 
 /* What the row's value must be, for messages and --help. */
 void config_allowed(const struct config_row *row, struct buf *out);

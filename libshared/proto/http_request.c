@@ -418,6 +418,7 @@ const char *http_reason(int status)
         int status;
         const char *reason;
     } reasons[] = {
+        {104, "Upload Resumption Supported"},
         {200, "OK"},
         {201, "Created"},
         {202, "Accepted"},

@@ -34,6 +34,7 @@ static const struct field fields[] = {
     ANSWER("Error/Code", FIELD_TEXT, code),
     ANSWER("InitiateMultipartUploadResult/UploadId", FIELD_TEXT, upload_id),
     ANSWER("CompleteMultipartUploadResult/ETag", FIELD_TEXT, etag),
+    ANSWER("CopyPartResult/ETag", FIELD_TEXT, etag),
     ANSWER("ListBucketResult/IsTruncated", FIELD_TRUE, truncated),
     ANSWER("ListBucketResult/NextContinuationToken", FIELD_TEXT, next_token),
     ITEM("ListBucketResult/Contents/Key", FIELD_TEXT, key),

@@ -52,6 +52,8 @@ static int open_uploads(struct api *api, struct err *e)
         .part_size = config_part_size(s->upload_max_size),
         .queue_max = s->queue_max,
         .per_client = s->uploads_per_client,
+        .in_all = s->uploads_max,
+        .expiry_ms = s->upload_expiry_s * 1000,
         .creations_per_minute = s->creations_per_minute,
     };
 

@@ -37,7 +37,13 @@ int api_check_started(const struct api *api, struct err *e) __attribute__((warn_
 extern const struct http_route api_routes[];
 
 /* Handlers, by file. */
-int api_upload_form(struct http_request *rq, void *ctx, struct err *e); /* upload_form.c */
+int api_upload_form(struct http_request *rq, void *ctx, struct err *e);    /* upload_form.c */
+int api_create_upload(struct http_request *rq, void *ctx, struct err *e);  /* upload_create.c */
+int api_upload_options(struct http_request *rq, void *ctx, struct err *e); /* upload_tus.c */
+int api_head_upload(struct http_request *rq, void *ctx, struct err *e);
+int api_patch_upload(struct http_request *rq, void *ctx, struct err *e);
+int api_delete_upload(struct http_request *rq, void *ctx, struct err *e);
+int api_get_upload(struct http_request *rq, void *ctx, struct err *e);  /* upload_status.c */
 int api_list_videos(struct http_request *rq, void *ctx, struct err *e); /* videos.c */
 int api_get_video(struct http_request *rq, void *ctx, struct err *e);
 int api_delete_video(struct http_request *rq, void *ctx, struct err *e);

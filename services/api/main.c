@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "base/str.h"
 #include "io/settings.h"
+#include "proto/tus.h"
 #include "ticker.h"
 
 #include <pthread.h>
@@ -113,7 +114,12 @@ static int start_server(struct service *v, struct err *e)
         .idle_timeout_ms = s->upload_idle_timeout_ms,
         .min_rate = s->upload_min_rate,
         .backend = HTTP_POLL,
-        .cors_origins = NULL, /* nobody has to log in here: pages of other origins must not read or delete anything */
+        .method_override = true,
+        /* Of the routes that say so: nobody has to log in here, so pages of other origins must not delete anything. */
+        .cors_origins = strcmp(s->cors_origins, "none") == 0 ? NULL : s->cors_origins,
+        .cors_methods = TUS_CORS_METHODS,
+        .cors_headers = TUS_CORS_HEADERS,
+        .cors_expose = TUS_CORS_EXPOSE,
     };
 
     int r = http_server_start(&options, &v->server, e);

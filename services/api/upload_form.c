@@ -2,19 +2,16 @@
 
 #include "api.h"
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "base/str.h"
 #include "domain/upload.h"
 #include "proto/form.h"
+#include "upload_metrics.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define READ_SIZE (64 * 1024)
 #define FORM_OVERHEAD (256 * 1024) /* what a body may hold besides the file */
-
-static struct metric uploads = METRIC_COUNTER("weir_uploads_total", "Form uploads, by how they ended.", "result");
-static struct metric bytes_total = METRIC_COUNTER("weir_upload_bytes_total", "Bytes of files received.", NULL);
 
 struct form_upload {
     struct upload *upload;
@@ -70,12 +67,18 @@ static int part_begin(void *ctx, const struct form_part *part, struct err *e)
 static int file_data(struct form_upload *f, const void *data, size_t len, struct err *e)
 {
     if (!f->begun) {
+        const struct upload_spec spec = {
+            .title = buf_cstr(&f->title),
+            .description = buf_cstr(&f->description),
+            .filename = f->filename,
+            .length = UPLOAD_LENGTH_UNKNOWN,
+        };
         f->begun = true;
-        int r = upload_begin(f->upload, buf_cstr(&f->title), buf_cstr(&f->description), f->filename, e);
+        int r = upload_begin(f->upload, &spec, e);
         if (r != 0)
             return r;
     }
-    metric_add(&bytes_total, NULL, (double)len);
+    upload_count_bytes(len);
     return upload_write(f->upload, data, len, e);
 }
 
@@ -136,6 +139,8 @@ static int respond_refused(struct http_request *rq, enum upload_refusal refusal,
     } answers[] = {
         [UPLOAD_CLIENT_RATE] = {429, "rate-limited", "60", NULL},
         [UPLOAD_CLIENT_FULL] = {429, "too-many-uploads", "10", NULL},
+        [UPLOAD_TOTAL_FULL] = {503, "too-many-uploads", "30",
+                               "Too many uploads are open; nothing was received. Try again in a little while."},
         [UPLOAD_QUEUE_FULL] = {503, "queue-full", "10",
                                "The queue of videos is full; nothing was received. Try again in a little while."},
         [UPLOAD_REBUILDING] = {503, "rebuilding", "5",
@@ -156,12 +161,15 @@ static int receive(struct form_upload *f, struct http_request *rq, struct form_p
     size_t len;
 
     for (;;) {
-        int r = http_read(rq, f->data, sizeof f->data, &len, e);
-        if (r == 0)
+        bool woken = false;
+        int r = http_read_or_wake(rq, upload_wake_fd(f->upload), f->data, sizeof f->data, &len, &woken, e);
+        if (r == 0 && woken)
+            r = upload_attend(f->upload, e);
+        else if (r == 0)
             r = len > 0 ? form_feed(form, f->data, len, e) : form_finish(form, e);
         if (r != 0)
             return r;
-        if (len == 0)
+        if (len == 0 && !woken)
             break;
     }
     if (f->place == BEFORE_FILE)
@@ -173,7 +181,7 @@ static int respond_created(const struct api *api, struct http_request *rq, const
 {
     struct log_ids ids = {.request = http_log_ids(rq)->request, .video = v->id};
 
-    metric_add(&uploads, "accepted", 1);
+    upload_count_end("accepted");
     log_info(&ids, "upload accepted", "bytes", num_u64(v->size_bytes).s, "client", http_peer(rq));
     return api_respond_video(api, rq, 201, v, e);
 }
@@ -229,7 +237,7 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
 {
     enum upload_refusal refusal;
 
-    int r = upload_new(api->uploads, http_peer(rq), &f->upload, &refusal, e);
+    int r = upload_new(api->uploads, UPLOAD_FORM, http_peer(rq), &f->upload, &refusal, e);
     if (r != 0 && refusal != UPLOAD_FAILED)
         return respond_refused(rq, refusal, e);
     if (r == 0)
@@ -237,7 +245,7 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
     if (r == 0)
         r = finish(api, f, rq, e);
     if (r != 0)
-        metric_add(&uploads, err_kind_name(e->kind), 1);
+        upload_count_end(err_kind_name(e->kind));
     if (f->upload != NULL && (r == -ERR_STALE || r == -ERR_NOT_FOUND))
         r = respond_closed(api, rq, upload_video_id(f->upload), e);
     upload_free(f->upload);

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from weirtest import wait_for
-from weirtest.tus import merged, metadata
+from weirtest.tus import merged, metadata, path_of
 
 MIB = 1024 * 1024
 PARTIAL_UPLOAD = "application/partial-upload"
@@ -106,6 +106,25 @@ def test_what_came_before_a_cut_is_kept(draft, tus_server):
     wait_for(lambda: draft.offset(url) == 100_000, 15, "what was sent")
     assert draft.request("HEAD", url).header("Upload-Complete") == "?0", "the end was announced and did not come"
     assert draft.patch(url, 100_000, data[100_000:], "?1").offset == MIB
+    assert tus_server.content(url) == data
+
+
+@pytest.mark.parametrize("version", ["3", "4", "5", "6"])
+def test_a_creation_that_breaks_off_can_be_resumed(tus, tus_server, version):
+    """104 says where, before the body is there: all that Apple's clients (version 3) know of an upload."""
+    draft = Draft(tus, version)
+    whole, flag = ("?0", "Upload-Incomplete") if version == "3" else ("?1", "Upload-Complete")
+    data = os.urandom(MIB)
+    with tus.line() as line:
+        line.send_head("POST", path_of(tus.endpoint), [("Upload-Draft-Interop-Version", version), (flag, whole),
+                                                       ("Content-Length", MIB)])
+        answer = line.interim()
+        assert (answer.status, answer.header("Upload-Draft-Interop-Version")) == (104, version)
+        url = tus.location(answer)
+        line.send(data[:100_000])
+    wait_for(lambda: draft.offset(url) == 100_000, 15, "what was sent")
+    answer = draft.request("PATCH", url, {"Upload-Offset": "100000", flag: whole} | draft.kind, body=data[100_000:])
+    assert (answer.status, answer.offset, answer.header(flag)) == (204, MIB, whole), answer
     assert tus_server.content(url) == data
 
 

@@ -381,7 +381,7 @@ def test_11_what_the_store_forgot_to_list_is_removed_too(weir_minio):
         tus = client_of(api)
         url = tus.create(20 * MIB)
         tus.patch(url, 0, os.urandom(9 * MIB))
-        sent = next(line for line in proxy.requests if "partNumber=" in line)
+        sent = next(line for line in proxy.requests if "partNumber=" in line and video_id(url) in line)
         upload_id = re.search(r"uploadId=([^& ]+)", sent).group(1)
         source = f"/{proxy.raw}/{video_id(url)}/source"
         parts = {"uploadId": upload_id}
@@ -408,7 +408,7 @@ def test_what_the_store_forgot_too_early_is_gone(weir_minio):
         tus = client_of(api)
         url = tus.create(20 * MIB)
         tus.patch(url, 0, os.urandom(9 * MIB))
-        sent = next(line for line in proxy.requests if "partNumber=" in line)
+        sent = next(line for line in proxy.requests if "partNumber=" in line and video_id(url) in line)
         upload_id = re.search(r"uploadId=([^& ]+)", sent).group(1)
         status, _ = proxy.server.call("DELETE", f"/{proxy.raw}/{video_id(url)}/source", {"uploadId": upload_id})
         assert status == 204

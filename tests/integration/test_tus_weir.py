@@ -8,7 +8,7 @@ import time
 import pytest
 
 from weirtest import wait_for
-from weirtest.tus import Client, checksum, metadata
+from weirtest.tus import OFFSET_STREAM, Client, checksum, metadata
 from weirtest.tus_servers import ENDPOINT, upload_id, video_id
 
 MIB = 1024 * 1024
@@ -185,7 +185,7 @@ def test_get_tells_what_is_there_and_what_is_missing(tus):
     tus.patch(url, 9 * MIB, data[9 * MIB:])
     found = shown(tus, url)
     assert (found["offset"], found["length"], found["missing"]) == (20 * MIB, 20 * MIB, [])
-    assert (found["video"], found["state"]) == (video_id(url), "waiting")
+    assert (found["video"], found["state"]) == (video_id(url), "finished")
 
 
 def test_get_of_an_upload_of_unknown_length(tus):
@@ -264,7 +264,8 @@ def test_a_full_queue_refuses_before_the_body(weir_dir):
     expect_busy(tus.post(3))
     expect_busy(tus.post(3, body=b"abc"))
     with tus.line() as line:
-        tus.send_on(line, "POST", None, {"Upload-Length": "9", "Content-Length": "9", "Expect": "100-continue"})
+        tus.send_on(line, "POST", None, {"Upload-Length": "9", "Content-Length": "9", "Expect": "100-continue",
+                                         "Content-Type": OFFSET_STREAM})
         expect_busy(line.answer())
     expect_busy(tus.patch(open_one, 5, b"6789"))
     with tus.open_patch(open_one, 5, 4 * MIB, {"Expect": "100-continue"}) as line:

@@ -10,6 +10,7 @@ if v then
     end
     call('ZREM', K .. 'videos:' .. v.state, video)
 end
+upload_forget(video)
 unreserve(video)
 call('SET', K .. 'deleted:' .. video, 1, 'PX', tombstone_ms)
 return {'OK'}

@@ -10,7 +10,8 @@ if v then
     call('ZREM', K .. 'videos', video)
     call('ZREM', K .. 'videos:' .. v.state, video)
 end
-call('DEL', K .. 'video:' .. video, K .. 'upload:' .. video, K .. 'writer:' .. video)
+call('DEL', K .. 'video:' .. video)
+upload_forget(video)
 unreserve(video)
 call('SET', K .. 'deleted:' .. video, 1, 'PX', tombstone_ms)
 return {'OK'}

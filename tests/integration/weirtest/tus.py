@@ -204,12 +204,16 @@ def path_of(url):
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-def merged(defaults, headers):
-    """The defaults, but for those that `headers` sets itself; a value of None leaves a field out."""
+def overlaid(defaults, headers):
+    """The defaults, but for those that `headers` sets itself."""
     headers = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
     named = {name.lower() for name, _ in headers}
-    fields = [pair for pair in defaults if pair[0].lower() not in named] + headers
-    return [(name, value) for name, value in fields if value is not None]
+    return [pair for pair in defaults if pair[0].lower() not in named] + headers
+
+
+def merged(defaults, headers):
+    """The same as it is sent: a value of None leaves a field out."""
+    return [(name, value) for name, value in overlaid(defaults, headers) if value is not None]
 
 
 class Client:
@@ -269,7 +273,7 @@ class Client:
             defaults.append(("Content-Type", OFFSET_STREAM))
         else:
             defaults.append(("Content-Length", 0))
-        return self.request("POST", None, merged(defaults, headers), body, chunked, trailers)
+        return self.request("POST", None, overlaid(defaults, headers), body, chunked, trailers)
 
     def create(self, length=None, headers=None, **kwargs):
         """The URL of a new upload."""
@@ -293,7 +297,7 @@ class Client:
         defaults = [("Upload-Offset", offset), ("Content-Type", OFFSET_STREAM)]
         if body is None and chunked is None:
             body = b""
-        return self.request("PATCH", url, merged(defaults, headers), body, chunked, trailers)
+        return self.request("PATCH", url, overlaid(defaults, headers), body, chunked, trailers)
 
     def delete(self, url, headers=None):
         return self.request("DELETE", url, headers)

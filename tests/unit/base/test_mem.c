@@ -32,6 +32,24 @@ START_TEST(zeroed_blocks_are_zero)
 }
 END_TEST
 
+START_TEST(mapped_pages_are_zero_again_after_they_were_discarded)
+{
+    size_t size = 64 * 1024;
+    unsigned char *p = mem_map(size);
+
+    ck_assert_ptr_nonnull(p);
+    memset(p, 1, size);
+    mem_discard(p, size / 2);
+    for (size_t i = 0; i < size; i++)
+        ck_assert_uint_eq(p[i], i >= size / 2);
+    mem_unmap(p, size);
+    mem_unmap(NULL, size);
+    mem_fail_from(1);
+    ck_assert_ptr_null(mem_map(size));
+    mem_fail_from(0);
+}
+END_TEST
+
 START_TEST(overflow_gives_null)
 {
     char *p = mem_strdup("still here");
@@ -127,6 +145,7 @@ int main(void)
     TCase *tcase = tcase_create("mem");
     tcase_add_test(tcase, blocks_of_size_zero_are_blocks);
     tcase_add_test(tcase, zeroed_blocks_are_zero);
+    tcase_add_test(tcase, mapped_pages_are_zero_again_after_they_were_discarded);
     tcase_add_test(tcase, overflow_gives_null);
     tcase_add_test(tcase, resize_keeps_the_content);
     tcase_add_test(tcase, strings_are_copied);

@@ -114,6 +114,12 @@ static int do_put_part(struct store *s, const char *bucket, const char *key, con
     RUN(store_multipart_put(of(s)->inner, bucket, key, upload_id, number, body, ret_etag, e));
 }
 
+static int do_copy_part(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
+                        const struct store_range *source, char ret_etag[STORE_ETAG_SIZE], struct err *e)
+{
+    RUN(store_multipart_copy(of(s)->inner, bucket, key, upload_id, number, source, ret_etag, e));
+}
+
 static int do_list_parts(struct store *s, const char *bucket, const char *key, const char *upload_id,
                          store_each_part *each, void *ctx, struct err *e)
 {
@@ -143,6 +149,7 @@ struct store *faulty_store_new(struct store *inner)
         .remove = do_remove,
         .multipart_create = do_create,
         .multipart_put = do_put_part,
+        .multipart_copy = do_copy_part,
         .multipart_list = do_list_parts,
         .multipart_complete = do_complete,
         .multipart_abort = do_abort,

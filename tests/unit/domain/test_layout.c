@@ -15,6 +15,7 @@ START_TEST(keys_are_as_documented)
     ck_assert_str_eq(layout_log(ID, 7).s, ".uploads/" ID "/log/00000007");
     ck_assert_str_eq(layout_log_prefix(ID).s, ".uploads/" ID "/log/");
     ck_assert_str_eq(layout_source(ID).s, ID "/source");
+    ck_assert_str_eq(layout_partial(ID).s, ".uploads/" ID "/source");
     ck_assert_str_eq(layout_request(ID, 2).s, ".requests/" ID "/2.json");
     ck_assert_str_eq(layout_request_prefix(ID).s, ".requests/" ID "/");
     ck_assert_str_eq(layout_outcome(ID, 1).s, ".outcomes/" ID "/1.json");

@@ -427,8 +427,8 @@ START_TEST(nothing_of_a_deleted_video_is_left)
     str_format(upload, sizeof upload, "{weir}:upload:%s", video(1));
     str_format(writer, sizeof writer, "{weir}:writer:%s", video(1));
     str_format(tombstone, sizeof tombstone, "{weir}:deleted:%s", video(1));
-    redis_run("SET", upload, "x");
-    redis_run("SET", writer, "x");
+    redis_run("HSET", upload, "seq", "1");
+    redis_run("HSET", writer, "nonce", "x");
     ok(queue_delete_begin(test_queue, video(1), DAY_MS, &e));
     ok(queue_deleted(test_queue, video(1), &deleted, &e));
     ck_assert(deleted);

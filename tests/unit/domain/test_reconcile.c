@@ -57,10 +57,16 @@ static void add_record(unsigned n)
 
 static void add_log(unsigned n, uint64_t seq, enum upload_kind kind, uint64_t written_ms)
 {
-    struct upload_record record = {
-        .kind = kind, .fence = 1, .writer = NONCE, .written_ms = written_ms, .offset = 6, .part_size = 8};
+    struct upload_record record = {.kind = kind,
+                                   .fence = 1,
+                                   .writer = NONCE,
+                                   .written_ms = written_ms,
+                                   .length = UPLOAD_LENGTH_UNKNOWN,
+                                   .offset = kind == UPLOAD_COMPLETING ? 6 : 0,
+                                   .facts = {.origin = UPLOAD_FORM, .part_size = 8}};
+    size_t head;
 
-    ok(upload_log_append(test_store, "raw", video(n), seq, &record, &e));
+    ok(upload_log_append(test_store, "raw", video(n), seq, &record, NULL, &head, &e));
 }
 
 static void add_source(unsigned n)
@@ -214,7 +220,7 @@ START_TEST(a_completed_source_gets_its_job)
 }
 END_TEST
 
-static const enum upload_kind last_kinds[] = {UPLOAD_CREATED, UPLOAD_WRITER, UPLOAD_PARTS, UPLOAD_COMPLETING,
+static const enum upload_kind last_kinds[] = {UPLOAD_CREATED, UPLOAD_WRITER, UPLOAD_BYTES, UPLOAD_COMPLETING,
                                               UPLOAD_CLOSED};
 
 START_TEST(an_upload_without_a_writer_goes)
@@ -222,7 +228,9 @@ START_TEST(an_upload_without_a_writer_goes)
     bool deleted = false;
 
     add_record(1);
-    add_log(1, 1, last_kinds[_i], 1);
+    add_log(1, 1, UPLOAD_CREATED, 1);
+    if (last_kinds[_i] != UPLOAD_CREATED)
+        add_log(1, 2, last_kinds[_i], 1);
     ok(queue_video_put(test_queue, video(1), 1, RECORD, &e));
     struct reconcile_counts would = pass(true);
     ck_assert_uint_eq(would.removed + would.completed, 1);

@@ -13,11 +13,16 @@
 
 static void add_log(const char *id)
 {
-    struct upload_record record = {.kind = UPLOAD_CREATED, .fence = 1, .writer = "0123456789abcdef"};
+    struct upload_record record = {.kind = UPLOAD_CREATED,
+                                   .fence = 1,
+                                   .writer = "0123456789abcdef",
+                                   .length = UPLOAD_LENGTH_UNKNOWN,
+                                   .facts = {.origin = UPLOAD_FORM, .part_size = 8}};
+    size_t head;
 
-    ok(upload_log_append(test_store, "raw", id, 1, &record, &e));
+    ok(upload_log_append(test_store, "raw", id, 1, &record, NULL, &head, &e));
     record.kind = UPLOAD_COMPLETING;
-    ok(upload_log_append(test_store, "raw", id, 2, &record, &e));
+    ok(upload_log_append(test_store, "raw", id, 2, &record, NULL, &head, &e));
 }
 
 /* Everything that a finished, once retried and published video has. */
@@ -83,21 +88,24 @@ END_TEST
 
 START_TEST(a_frozen_writer_is_kept_out)
 {
-    struct upload_record late = {.kind = UPLOAD_PARTS, .fence = 1, .writer = "fedcba9876543210"};
+    struct upload_record late = {.kind = UPLOAD_BYTES, .fence = 1, .writer = "fedcba9876543210"};
+    size_t head;
 
     add_video(video(1));
     ok(removal_delete(&test_library, video(1), NULL, &e));
-    fails(ERR_STALE, upload_log_append(test_store, "raw", video(1), 3, &late, &e));
+    fails(ERR_STALE, upload_log_append(test_store, "raw", video(1), 3, &late, NULL, &head, &e));
 }
 END_TEST
 
 START_TEST(a_video_without_a_log_gets_a_closed_one)
 {
-    struct upload_record late = {.kind = UPLOAD_CREATED, .fence = 1, .writer = "fedcba9876543210"};
+    struct upload_record late = {
+        .kind = UPLOAD_CREATED, .fence = 1, .writer = "fedcba9876543210", .facts = {.part_size = 8}};
+    size_t head;
 
     object_put("raw", layout_record(video(1)).s, RECORD);
     ok(removal_delete(&test_library, video(1), NULL, &e));
-    fails(ERR_STALE, upload_log_append(test_store, "raw", video(1), 1, &late, &e));
+    fails(ERR_STALE, upload_log_append(test_store, "raw", video(1), 1, &late, NULL, &head, &e));
 }
 END_TEST
 

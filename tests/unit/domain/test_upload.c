@@ -30,6 +30,8 @@ static struct upload_options options(void)
         .part_most = PART, /* so that there are three parts whatever the pace */
         .queue_max = 10,
         .per_client = 3,
+        .in_all = 100,
+        .expiry_ms = 3600000,
         .creations_per_minute = 1000000,
         .record_every_ms = 1,
     };
@@ -53,12 +55,15 @@ static void down(void)
     library_down();
 }
 
+static const struct upload_spec plain = {
+    .title = "Title", .description = "Description", .filename = "clip.mp4", .length = UPLOAD_LENGTH_UNKNOWN};
+
 static struct upload *new_upload(void)
 {
     struct upload *u = NULL;
     enum upload_refusal refusal;
 
-    ok(upload_new(service, "192.0.2.7", &u, &refusal, &e));
+    ok(upload_new(service, UPLOAD_FORM, "192.0.2.7", &u, &refusal, &e));
     return u;
 }
 
@@ -78,7 +83,7 @@ static int run_upload(struct upload *u, size_t size, bool *ret_stored, struct er
 {
     struct queue_video v = {0};
 
-    int r = upload_begin(u, "Title", "Description", "clip.mp4", e);
+    int r = upload_begin(u, &plain, e);
     if (r == 0)
         r = write_in_pieces(u, size, e);
     if (r == 0)
@@ -158,7 +163,7 @@ START_TEST(bytes_arrive_whole)
     bool stored = false;
 
     memcpy(id, upload_video_id(u), sizeof id);
-    ok(upload_begin(u, "Title", "Description", "clip.mp4", &e));
+    ok(upload_begin(u, &plain, &e));
     ck_assert_int_eq(indexed_state(id), VIDEO_UPLOADING);
     ok(write_in_pieces(u, sizes[_i], &e));
     ok(upload_finish(u, &v, &stored, &e));
@@ -191,7 +196,7 @@ START_TEST(parts_grow_while_there_is_memory)
     o.part_most = 0;
     o.memory = 8 * PART;
     ok(upload_service_new(&o, &service, &e));
-    ok(upload_new(service, "192.0.2.7", &u, &refusal, &e));
+    ok(upload_new(service, UPLOAD_FORM, "192.0.2.7", &u, &refusal, &e));
     memcpy(id, upload_video_id(u), sizeof id);
     ok(run_upload(u, BIG, &stored, &e));
     upload_free(u);
@@ -226,7 +231,7 @@ static enum upload_refusal refusal_of(struct upload_service *s, const char *clie
     struct upload *u = NULL;
     enum upload_refusal refusal;
 
-    fails(ERR_BUSY, upload_new(s, client, &u, &refusal, &e));
+    fails(ERR_BUSY, upload_new(s, UPLOAD_FORM, client, &u, &refusal, &e));
     ck_assert_ptr_null(u);
     return refusal;
 }
@@ -274,7 +279,7 @@ START_TEST(too_much_is_refused_and_taken_back)
     char id[ID_VIDEO_SIZE];
 
     memcpy(id, upload_video_id(u), sizeof id);
-    ok(upload_begin(u, "", "", "", &e));
+    ok(upload_begin(u, &plain, &e));
     ok(write_in_pieces(u, BIG, &e));
     fails(ERR_TOO_LARGE, upload_write(u, bytes, 1, &e));
     upload_free(u);
@@ -290,7 +295,7 @@ START_TEST(an_upload_that_ends_early_leaves_nothing)
     char id[ID_VIDEO_SIZE];
 
     memcpy(id, upload_video_id(u), sizeof id);
-    ok(upload_begin(u, "", "", "", &e));
+    ok(upload_begin(u, &plain, &e));
     ok(write_in_pieces(u, read[_i], &e));
     upload_free(u);
     expect_nothing_left(id);
@@ -334,7 +339,7 @@ START_TEST(a_video_deleted_between_its_bytes_stays_deleted)
     bool stored;
 
     memcpy(deleted_id, upload_video_id(u), sizeof deleted_id);
-    ok(upload_begin(u, "", "", "", &e));
+    ok(upload_begin(u, &plain, &e));
     ok(write_in_pieces(u, written[_i], &e));
     delete_now(NULL);
     int r = write_in_pieces(u, PART, &why);
@@ -361,7 +366,7 @@ START_TEST(a_video_deleted_while_it_is_finished_stays_deleted)
 
         deleted = false;
         memcpy(deleted_id, upload_video_id(u), sizeof deleted_id);
-        ok(upload_begin(u, "", "", "", &e));
+        ok(upload_begin(u, &plain, &e));
         ok(write_in_pieces(u, finished[_i], &e));
         faulty_store_interrupt(test_store, nth, delete_now, &deleted);
         int r = upload_finish(u, &v, &stored, &why);
@@ -411,7 +416,7 @@ START_TEST(a_writer_that_was_given_up_stops)
     struct queue_video v = {0};
     bool stored;
 
-    ok(upload_begin(u, "", "", "", &e));
+    ok(upload_begin(u, &plain, &e));
     ok(write_in_pieces(u, SMALL, &e));
     ok(upload_log_close(test_store, "raw", upload_video_id(u), true, &before, &e));
     ck_assert_int_eq(before.kind, UPLOAD_CREATED);
@@ -466,7 +471,7 @@ START_TEST(without_redis_the_bytes_are_safe_and_the_job_comes_later)
     char id[ID_VIDEO_SIZE];
 
     memcpy(id, upload_video_id(u), sizeof id);
-    ok(upload_begin(u, "", "", "", &e));
+    ok(upload_begin(u, &plain, &e));
     ok(write_in_pieces(u, BIG, &e));
     redis_server_freeze(&queue_server);
     fails(ERR_TEMPORARY, upload_finish(u, &v, &stored, &e));

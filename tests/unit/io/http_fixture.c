@@ -28,6 +28,15 @@ static int on_hello(struct http_request *rq, void *ctx, struct err *e)
 }
 
 /* Tells what the request was. */
+static int on_inform(struct http_request *rq, void *ctx, struct err *e)
+{
+    (void)ctx;
+    (void)e;
+    http_inform(rq, 104, (struct http_field[]){{"Location", "/else\nwhere"}, {NULL, NULL}});
+    http_respond(rq, 200, NULL, "text/plain", "hello", 5);
+    return 0;
+}
+
 static int on_echo(struct http_request *rq, void *ctx, struct err *e)
 {
     struct buf text BUF_AUTO;
@@ -180,6 +189,7 @@ static int on_flood(struct http_request *rq, void *ctx, struct err *e)
 
 const struct http_route http_fixture_routes[] = {
     {.method = "GET", .path = "/hello", .handler = on_hello, .cors = true},
+    {.method = "GET", .path = "/inform", .handler = on_inform},
     {.method = "GET", .path = "/echo/{id}/{rest...}", .handler = on_echo},
     {.method = "POST", .path = "/echo/{id}", .handler = on_echo},
     {.method = "POST", .path = "/upload", .handler = on_upload, .body = true},

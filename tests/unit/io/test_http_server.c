@@ -11,6 +11,26 @@
 
 /* --- Plain requests --- */
 
+/* 104 with its fields before the answer, but for those who know nothing of interim answers. */
+START_TEST(informs_before_it_answers)
+{
+    static const char interim[] =
+        "HTTP/1.1 104 Upload Resumption Supported\r\nLocation: /else?where\r\n\r\nHTTP/1.1 200 OK\r\n";
+    char text[2048];
+
+    http_fixture_start((struct http_server_options){0});
+    for (int version = 0; version <= 1; version++) {
+        int fd = connect_to_server();
+        send_text(fd,
+                  version == 1 ? "GET /inform HTTP/1.1\r\nConnection: close\r\n" END : "GET /inform HTTP/1.0\r\n" END);
+        text[receive(fd, text, sizeof text - 1)] = '\0';
+        ck_assert_int_eq(strncmp(text, interim, sizeof interim - 1) == 0, version == 1);
+        ck_assert_ptr_nonnull(strstr(text, "\r\n\r\nhello"));
+        close(fd);
+    }
+}
+END_TEST
+
 START_TEST(answers_get)
 {
     http_fixture_start((struct http_server_options){0});
@@ -401,6 +421,7 @@ static TCase *make_case(enum http_backend backend)
     TCase *tcase = http_fixture_case(backend);
 
     tcase_add_test(tcase, answers_get);
+    tcase_add_test(tcase, informs_before_it_answers);
     tcase_add_test(tcase, answers_head_without_the_body);
     tcase_add_test(tcase, gives_handlers_the_request);
     tcase_add_test(tcase, keeps_a_fields_value_on_its_line);

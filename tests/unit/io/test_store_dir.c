@@ -244,6 +244,58 @@ START_TEST(leaves_nothing_after_an_upload)
 }
 END_TEST
 
+static void expect_part(const char *id, const char *text)
+{
+    char name[STORE_UPLOAD_ID_SIZE + 16], got[64] = "";
+
+    str_format(name, sizeof name, ".tmp/%s/00001", id);
+    int fd = open(path_of(name), O_RDONLY);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(read(fd, got, sizeof got - 1), (ssize_t)strlen(text));
+    ck_assert_str_eq(got, text);
+    close(fd);
+}
+
+/* The kernel refuses to copy by itself here, so it is done by hand. */
+START_TEST(copies_between_file_systems)
+{
+    char id[STORE_UPLOAD_ID_SIZE], elsewhere[64] = "/dev/shm/weir-test-dir-XXXXXX";
+
+    ck_assert_ptr_nonnull(mkdtemp(elsewhere));
+    ck_assert_int_eq(rmdir(path_of("raw")), 0);
+    ck_assert_int_eq(symlink(elsewhere, path_of("raw")), 0);
+    make_file("raw/source", "0123456789");
+    ck_assert_int_eq(store_multipart_create(store, "raw", "k", NULL, id, &e), 0);
+    int r = store_multipart_copy(store, "raw", "k", id, 1, &(struct store_range){"source", 3, 5}, NULL, &e);
+    nftw(elsewhere, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    ck_assert_msg(r == 0, "%s", e.text);
+    expect_part(id, "34567");
+}
+END_TEST
+
+START_TEST(a_full_disk_ends_a_copy)
+{
+    char id[STORE_UPLOAD_ID_SIZE], text[5000] = "", folder[STORE_UPLOAD_ID_SIZE + 8];
+    struct rlimit before, small;
+
+    signal(SIGXFSZ, SIG_IGN);
+    memset(text, 'x', sizeof text - 1);
+    ck_assert_int_eq(put("source", text), 0);
+    ck_assert_int_eq(store_multipart_create(store, "raw", "k", NULL, id, &e), 0);
+    str_format(folder, sizeof folder, ".tmp/%s", id);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){.rlim_cur = 1000, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    ck_assert_int_eq(store_multipart_copy(store, "raw", "k", id, 1, &(struct store_range){"source", 0, 4999}, NULL, &e),
+                     -ERR_TEMPORARY);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    ck_assert_uint_eq(count_entries(folder), 1); /* its key */
+    ck_assert_int_eq(store_multipart_copy(store, "raw", "k", id, 1, &(struct store_range){"source", 0, 5}, NULL, &e),
+                     0);
+    expect_part(id, "xxxxx");
+}
+END_TEST
+
 /* A process died within an abort: the key file is gone, parts are still there. */
 START_TEST(an_abort_that_was_cut_is_finished)
 {
@@ -301,7 +353,7 @@ int main(void)
         objects_are_plain_files,        folders_go_with_their_last_object, only_regular_files_are_objects,
         lists_a_crowded_folder,         a_full_disk_is_temporary,          sweeps_what_crashes_left_long_ago,
         leaves_nothing_after_an_upload, an_abort_that_was_cut_is_finished, survives_failing_allocations,
-        refuses_wrong_folders,
+        refuses_wrong_folders,          copies_between_file_systems,       a_full_disk_ends_a_copy,
     };
     Suite *suite = suite_create("store_dir");
     TCase *tcase = tcase_create("directory");

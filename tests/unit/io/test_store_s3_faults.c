@@ -587,6 +587,64 @@ START_TEST(a_lost_complete_becomes_not_found)
 }
 END_TEST
 
+#define COPIED(etag)                                                                                                   \
+    "<CopyPartResult><LastModified>2026-01-02T03:04:05.678Z</LastModified><ETag>" etag "</ETag></CopyPartResult>"
+#define COPY_REQUEST "PUT /raw/k?partNumber=3&uploadId=u%2B1 "
+
+static int copy_bytes(char etag[STORE_ETAG_SIZE])
+{
+    struct store_range source = {.key = "a b/\xc3\xa9+%", .first = 10, .count = 20};
+
+    return store_multipart_copy(store, "raw", "k", "u+1", 3, &source, etag, &e);
+}
+
+START_TEST(copy_may_fail_behind_a_200)
+{
+    char etag[STORE_ETAG_SIZE];
+    PLAY({COPY_REQUEST, "200 OK", NULL, ERROR_XML("InternalError"), ANSWER, 0},
+         {COPY_REQUEST, NULL, NULL, NULL, LOSE, 0},
+         {COPY_REQUEST, "200 OK", NULL, " \n\n" COPIED("&quot;e3&quot;"), ANSWER, 0});
+
+    ck_assert_msg(copy_bytes(etag) == 0, "%s", e.text);
+    ck_assert_str_eq(etag, "\"e3\"");
+    for (size_t i = 0; i < 3; i++) {
+        sent(i, "x-amz-copy-source: /raw/a%20b/%C3%A9%2B%25\r\n");
+        sent(i, "x-amz-copy-source-range: bytes=10-29\r\n");
+        sent(i, "Content-Length: 0\r\n");
+        sent(i, "SignedHeaders=host;x-amz-content-sha256;x-amz-copy-source;x-amz-copy-source-range;x-amz-date");
+        not_sent(i, "x-amz-checksum");
+    }
+    finish();
+}
+END_TEST
+
+static const struct {
+    const char *status, *body;
+    int result;
+} copy_answers[] = {
+    {"200 OK", COPIED("e3"), 0}, /* no quotes */
+    {"200 OK", COPIED(""), -ERR_TEMPORARY},
+    {"200 OK", "<CopyPartResult/>", -ERR_TEMPORARY},
+    {"200 OK", NULL, -ERR_TEMPORARY},
+    {"200 OK", ERROR_XML("NoSuchUpload"), -ERR_NOT_FOUND},
+    {"404 Not Found", ERROR_XML("NoSuchKey"), -ERR_NOT_FOUND},
+    {"404 Not Found", ERROR_XML("NoSuchUpload"), -ERR_NOT_FOUND},
+    {"404 Not Found", ERROR_XML("NoSuchBucket"), -ERR_TEMPORARY},
+    {"416 Range Not Satisfiable", ERROR_XML("InvalidRange"), -ERR_INVALID},
+    {"400 Bad Request", ERROR_XML("InvalidArgument"), -ERR_INVALID},
+};
+
+START_TEST(copies_mean)
+{
+    char etag[STORE_ETAG_SIZE] = "untouched";
+    PLAY({COPY_REQUEST, copy_answers[_i].status, NULL, copy_answers[_i].body, ANSWER, 0});
+
+    ck_assert_msg(copy_bytes(etag) == copy_answers[_i].result, "%s", e.text);
+    ck_assert_str_eq(etag, copy_answers[_i].result == 0 ? "\"e3\"" : "untouched");
+    finish();
+}
+END_TEST
+
 #define PART_LEFT                                                                                                      \
     "<ListPartsResult><Part><PartNumber>1</PartNumber><Size>1</Size><ETag>x</ETag></Part></ListPartsResult>"
 
@@ -747,6 +805,7 @@ int main(void)
         head_tells_a_missing_object_from_a_missing_bucket,
         complete_may_fail_behind_a_200,
         a_lost_complete_becomes_not_found,
+        copy_may_fail_behind_a_200,
         abort_is_repeated_until_no_part_is_left,
         create_needs_an_upload_id,
         a_broken_page_is_fetched_again,
@@ -762,6 +821,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
         tcase_add_test(tcase, tests[i]);
+    tcase_add_loop_test(tcase, copies_mean, 0, (int)ARRAY_SIZE(copy_answers));
     tcase_add_loop_test(tcase, answers_mean, 0, (int)ARRAY_SIZE(meanings));
     tcase_add_loop_test(tcase, another_object_is_not_mixed_in, 0, (int)ARRAY_SIZE(after_a_cut));
     tcase_add_loop_test(tcase, a_skewed_clock_is_corrected, 0, 2);

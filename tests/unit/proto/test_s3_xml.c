@@ -81,6 +81,22 @@ static const struct {
     {"<wrapped><Error><Code>NotReally</Code></Error></wrapped>", "wrapped", "", ""},
 };
 
+START_TEST(reads_etags)
+{
+    static const char *const xml[] = {
+        "<CompleteMultipartUploadResult><ETag>&quot;x-3&quot;</ETag></CompleteMultipartUploadResult>",
+        XML "<CopyPartResult" NS "><LastModified>2026-01-02T03:04:05.678Z</LastModified><ETag>\"x-3\"</ETag>"
+            "</CopyPartResult>",
+    };
+    struct s3_answer answer;
+
+    for (size_t i = 0; i < ARRAY_SIZE(xml); i++) {
+        ck_assert_msg(s3_xml_parse(xml[i], strlen(xml[i]), &answer, NULL, NULL, &e) == 0, "%s", e.text);
+        ck_assert_str_eq(answer.etag, "\"x-3\"");
+    }
+}
+END_TEST
+
 START_TEST(reads_answers)
 {
     struct s3_answer answer;
@@ -205,6 +221,7 @@ int main(void)
     TCase *tcase = tcase_create("parse");
     tcase_add_test(tcase, reads_a_list_of_objects);
     tcase_add_test(tcase, reads_a_list_of_parts);
+    tcase_add_test(tcase, reads_etags);
     tcase_add_loop_test(tcase, reads_answers, 0, (int)ARRAY_SIZE(answers));
     tcase_add_loop_test(tcase, refuses_broken_answers, 0, (int)ARRAY_SIZE(broken));
     tcase_add_test(tcase, bounds_texts);

@@ -1,0 +1,144 @@
+#include "upload_broom.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "domain/removal.h"
+#include "domain/upload_log.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define IN_LINE_MAX 4096 /* jobs; more are forgotten */
+
+struct job {
+    struct job *next;
+    char video_id[ID_VIDEO_SIZE];
+    size_t count; /* records to be spent; 0: the whole upload goes */
+    uint64_t seq[];
+};
+
+struct upload_broom {
+    const struct library *library;
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    struct job *first, **last;
+    size_t in_line;
+    bool stopping;
+    pthread_t thread;
+};
+
+/* NULL when the broom ends. */
+static struct job *next_job(struct upload_broom *b, bool *ret_stopping)
+{
+    pthread_mutex_lock(&b->lock);
+    while (b->first == NULL && !b->stopping)
+        pthread_cond_wait(&b->work, &b->lock);
+    struct job *job = b->first;
+    if (job != NULL) {
+        b->first = job->next;
+        b->in_line--;
+        if (b->first == NULL)
+            b->last = &b->first;
+    }
+    *ret_stopping = b->stopping;
+    pthread_mutex_unlock(&b->lock);
+    return job;
+}
+
+static int sweep(const struct library *l, const struct job *job, struct err *e)
+{
+    int r = 0;
+
+    if (job->count == 0)
+        return removal_delete(l, job->video_id, NULL, e);
+    for (size_t i = 0; r == 0 && i < job->count; i++)
+        r = upload_log_spend(l->store, l->raw, job->video_id, job->seq[i], e);
+    return r;
+}
+
+static void *broom_main(void *arg)
+{
+    struct upload_broom *b = arg;
+    struct job *job;
+    bool stopping, failed = false;
+
+    while ((job = next_job(b, &stopping)) != NULL) {
+        struct err e = {0};
+        if (!(stopping && failed) && sweep(b->library, job, &e) != 0) {
+            failed = true;
+            log_warn(&(struct log_ids){.video = job->video_id}, "left for later", "error", e.text);
+        }
+        mem_free(job);
+    }
+    return NULL;
+}
+
+int upload_broom_new(const struct library *l, struct upload_broom **ret, struct err *e)
+{
+    struct upload_broom *b = mem_zalloc(sizeof *b);
+
+    if (b == NULL)
+        return err_set(e, ERR_TEMPORARY, "uploads: no memory");
+    b->library = l;
+    b->last = &b->first;
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->work, NULL);
+    int failure = pthread_create(&b->thread, NULL, broom_main, b);
+    if (failure != 0) {
+        pthread_cond_destroy(&b->work);
+        pthread_mutex_destroy(&b->lock);
+        mem_free(b);
+        return err_set(e, ERR_TEMPORARY, "uploads: thread: %s", strerror(failure));
+    }
+    *ret = b;
+    return 0;
+}
+
+void upload_broom_free(struct upload_broom *b)
+{
+    if (b == NULL)
+        return;
+    pthread_mutex_lock(&b->lock);
+    b->stopping = true;
+    pthread_cond_signal(&b->work);
+    pthread_mutex_unlock(&b->lock);
+    pthread_join(b->thread, NULL);
+    pthread_cond_destroy(&b->work);
+    pthread_mutex_destroy(&b->lock);
+    mem_free(b);
+}
+
+static void put_in_line(struct upload_broom *b, const char *video_id, const uint64_t *seq, size_t count)
+{
+    struct job *job = mem_zalloc(sizeof *job + count * sizeof job->seq[0]);
+
+    if (job == NULL)
+        return;
+    str_copy(job->video_id, sizeof job->video_id, video_id);
+    job->count = count;
+    if (count > 0)
+        memcpy(job->seq, seq, count * sizeof job->seq[0]);
+    pthread_mutex_lock(&b->lock);
+    bool room = b->in_line < IN_LINE_MAX;
+    if (room) {
+        *b->last = job;
+        b->last = &job->next;
+        b->in_line++;
+        pthread_cond_signal(&b->work);
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (!room)
+        mem_free(job);
+}
+
+void upload_broom_spend(struct upload_broom *b, const char *video_id, const uint64_t *seq, size_t count)
+{
+    if (count > 0)
+        put_in_line(b, video_id, seq, count);
+}
+
+void upload_broom_remove(struct upload_broom *b, const char *video_id)
+{
+    put_in_line(b, video_id, NULL, 0);
+}
