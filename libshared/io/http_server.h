@@ -31,11 +31,11 @@
  * more than 8 of one peer have been sending their headers for more than a second, the oldest get 408 (trusted proxies
  * excepted). Every connection is closed so that the client can read the answer.
  *
- * HTTP_CIVETWEB reads no bodies: a request with one gets 413 and is the last of its connection. N threads are made at the start. A connection that
- * waits for its first headers, or is idle between requests, holds one too. So when fewer than 32 are free, those that have
- * waited half a second are closed, oldest first; and at any time, when more than 8 of one peer have waited a second for
- * first headers, the oldest are closed (trusted proxies excepted). A burst of new connections is thus served however large
- * it is, and health checks are answered within a second. */
+ * HTTP_CIVETWEB reads no bodies: a request with one gets 413 and is the last of its connection. N threads are made at the
+ * start. A connection that waits for its first headers, or is idle between requests, holds one too. So when fewer than 32
+ * are free, those that have waited half a second are closed, oldest first; and at any time, when more than 8 of one peer have
+ * waited a second for first headers, the oldest are closed (trusted proxies excepted). A burst of new connections is thus
+ * served however large it is, and health checks are answered within a second. */
 
 struct http_server;
 struct http_request;
@@ -127,9 +127,9 @@ struct http_field {
 void http_inform(struct http_request *rq, int status, const struct http_field *fields);
 
 /* One answer with the whole body in memory, sent at once with its headers. Bodies that were not read are drained up to
- * 64 KiB (chunked ones as far as they have come; none when threads are scarce), else the connection is closed after the answer in a way that lets the client read
- * it (shutdown; what still comes is read for up to 5 s, by no thread of the pool). A failure to send is not reported:
- * nobody is there. Control characters in field values are replaced by '?'. */
+ * 64 KiB (chunked ones as far as they have come; none when threads are scarce), else the connection is closed after the
+ * answer in a way that lets the client read it (shutdown; what still comes is read for up to 5 s, by no thread of the pool).
+ * A failure to send is not reported: nobody is there. Control characters in field values are replaced by '?'. */
 void http_respond(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,
                   const void *body, size_t len);
 void http_respond_json(struct http_request *rq, int status, const struct http_field *fields, const struct buf *json);

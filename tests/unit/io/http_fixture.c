@@ -27,7 +27,6 @@ static int on_hello(struct http_request *rq, void *ctx, struct err *e)
     return 0;
 }
 
-/* Tells what the request was. */
 static int on_inform(struct http_request *rq, void *ctx, struct err *e)
 {
     (void)ctx;
@@ -37,6 +36,7 @@ static int on_inform(struct http_request *rq, void *ctx, struct err *e)
     return 0;
 }
 
+/* Tells what the request was. */
 static int on_echo(struct http_request *rq, void *ctx, struct err *e)
 {
     struct buf text BUF_AUTO;

@@ -16,10 +16,11 @@
 #define END HOST "\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\n" END
 
-/* GET /hello → "hello" · GET /inform → 104, then the same · POST /collect → the body, then " end=<kind>" when it failed or " trailer=<X-Sum>" · GET /echo/{id}/{rest...}, POST /echo/{id} → what the request was · POST /upload → counts the
- * bytes of a body made by http_fill · POST /refuse → 503 before the body · GET /fail?kind=1 → that err_kind (a character
- * counted from '0') · GET /stream?length=7&cut=1 → "one two" in two writes · GET /nothing, /twice → no answer, two ·
- * GET /wait → "hello" when released or stopping · GET /flood → bytes for ever · GET /healthz, /metrics */
+/* GET /hello → "hello" · GET /inform → 104, then the same · POST /collect → the body, then " end=<kind>" when it failed or
+ * " trailer=<X-Sum>" · GET /echo/{id}/{rest...}, POST /echo/{id} → what the request was · POST /upload → counts the bytes of
+ * a body made by http_fill · POST /refuse → 503 before the body · GET /fail?kind=1 → that err_kind (a character counted from
+ * '0') · GET /stream?length=7&cut=1 → "one two" in two writes · GET /nothing, /twice → no answer, two · GET /wait → "hello"
+ * when released or stopping · GET /flood → bytes for ever · GET /healthz, /metrics */
 extern const struct http_route http_fixture_routes[];
 extern enum http_backend http_fixture_backend;
 extern struct http_server *http_server; /* NULL when it does not run */
