@@ -5,6 +5,8 @@ import pathlib
 import shutil
 import subprocess
 
+from weirtest.wait import PATIENCE
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -39,10 +41,10 @@ class Browser:
     def wait_for(self, expression, seconds=20):
         """The first true value of a JavaScript expression in the page."""
         try:
-            return self.call("waitFor", expression, seconds * 1000)
+            return self.call("waitFor", expression, seconds * PATIENCE * 1000)
         except BrowserError as error:
             page = self.call("evaluate", "document.body.innerText")
-            raise AssertionError(f"waited {seconds} s for {expression}\n{error}\nthe page says:\n{page}") from None
+            raise AssertionError(f"waited {seconds * PATIENCE} s for {expression}\n{error}\nthe page says:\n{page}") from None
 
     def says(self, text, seconds=20):
         """Waits until the page's status line holds the text."""

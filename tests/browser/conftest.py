@@ -10,6 +10,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).p
 
 from browser import Browser  # noqa: E402
 from published import Published, make_clip, transcode  # noqa: E402
+from line import Line  # noqa: E402
 from weirtest import DirStore, RedisServer, Weir, free_port  # noqa: E402
 
 SETTINGS = {"LADDER": "360,240", "JOB_LEASE_MS": "30000"}
@@ -67,10 +68,11 @@ def chromium():
 def browser(chromium, weir):
     """The browser; afterwards: nothing came from anywhere else, and nothing was complained about."""
     chromium.expected = []  # texts that the console may show in this test
+    chromium.homes = [weir.plays[0].url]
     yield chromium
     seen = chromium.seen()
-    home = weir.plays[0].url
-    assert [url for url in seen["requests"] if not url.startswith((home, "blob:", "data:"))] == []
+    homes = tuple(f"{home}/" for home in chromium.homes)
+    assert [url for url in seen["requests"] if not url.startswith((*homes, "blob:", "data:"))] == []
     assert [text for text in seen["console"] if not any(part in text for part in chromium.expected)] == []
 
 
@@ -80,3 +82,28 @@ def watch(browser, weir):
     def open_page(video_id, **options):
         return browser.open(f"{weir.plays[0].url}/watch/{video_id}", options)
     return open_page
+
+
+@pytest.fixture
+def line(weir):
+    """What lies between the browser and the api."""
+    line = Line(weir.apis[0].url)
+    yield line
+    line.close()
+    for video in weir.videos("?limit=200"):
+        weir.api().request("DELETE", f"/api/v1/videos/{video['id']}")
+
+
+@pytest.fixture
+def page(browser, line):
+    """page(**playwright context options) opens the upload page and waits for its list."""
+    def open_page(**options):
+        browser.homes.append(line.url)
+        # 409: the last bytes of a paused upload were stored just after the page had asked how far it was
+        browser.expected += ["Failed to load resource"] if options.pop("breaks", False) else ["409 (Conflict)"]
+        status = browser.open(f"{line.url}/", options)
+        if options.get("javaScriptEnabled", True):
+            browser.wait_for("!document.getElementById('library-note').textContent.startsWith('Loading')")
+        return status
+    yield open_page
+    browser.leave()

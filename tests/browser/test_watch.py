@@ -12,10 +12,10 @@ PICTURES = pathlib.Path(__file__).resolve().parents[2] / "build/browser"
 LEVEL = "weir.hls.levels[weir.hls.currentLevel]?.height"
 
 
-def picture(browser, name):
-    """For people to look at."""
+def picture(browser, name, whole=False):
+    """For people to look at: what the window shows, or the whole page."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    browser.screenshot(str(PICTURES / f"{name}.png"))
+    browser.screenshot(str(PICTURES / f"{name}.png"), whole)
     assert (PICTURES / f"{name}.png").stat().st_size > 4000
 
 

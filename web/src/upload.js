@@ -7,7 +7,7 @@ const TITLE_MS = 1000;
 
 document.documentElement.classList.add('script');
 chooser.run(uploads.add);
-uploads.run(library.arrived);
+uploads.run({ stored: library.arrived, listed: library.draw });
 library.run(uploads);
 
 setInterval(() => {

@@ -5,10 +5,10 @@ import { left, length, size, time } from './format.js';
 const POSTER_MS = [2000, 5000, 15000, 60000];
 
 const words = {
-  uploading: () => 'Is being uploaded',
+  uploading: () => 'Uploading',
   waiting: () => 'In the queue',
   active: ({ progress }) =>
-    ['Is being prepared', progress?.percent >= 0 && `${Math.floor(progress.percent)} %`,
+    ['Preparing', progress?.percent >= 0 && `${Math.floor(progress.percent)}\u00a0%`,
       progress?.eta_seconds > 0 && left(progress.eta_seconds)].filter(Boolean).join(' · '),
   delayed: () => 'Could not be prepared yet. It will be tried again.',
   completed: () => '',
@@ -80,7 +80,8 @@ export class Card {
     progress.hidden = !(done >= 0);
     if (done >= 0) progress.value = done;
     progress.setAttribute('aria-label', `Preparing ${nameOf(video)}`);
-    put(this.#part('.facts'), [time(new Date(video.created_at)), video.size > 0 && size(video.size)].filter(Boolean).join(' · '));
+    const facts = [time(new Date(video.created_at)), video.size > 0 && size(video.size)];
+    put(this.#part('.facts'), facts.filter(Boolean).join(' · '));
     this.#part('.retry').hidden = !['failed', 'cancelled'].includes(video.state);
   }
 }

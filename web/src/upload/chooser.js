@@ -3,7 +3,9 @@ import { $, notice } from './page.js';
 
 // Folders look like files of a sort, but can't be read.
 function filesOf({ items, files }) {
-  const folders = [...items].filter((item) => item.webkitGetAsEntry?.()?.isDirectory).map((item) => item.getAsFile()?.name);
+  const isFolder = (item) => item.webkitGetAsEntry?.()?.isDirectory;
+  const folders = [...items].filter(isFolder).map((item) => item.getAsFile()?.name);
+
   return { files: [...files].filter(({ name }) => !folders.includes(name)), folders };
 }
 

@@ -1,5 +1,5 @@
-// Uploads that this browser has begun and not ended. It can't open their files again by itself, but knows where each one
-// goes on once its file is there.
+// Uploads that this browser has begun and not ended. It can't open their files again by itself, but knows where each
+// one goes on once its file is there.
 import { defaultOptions, Upload } from 'tus-js-client';
 
 const storage = defaultOptions.urlStorage;
@@ -15,7 +15,7 @@ export async function begun() {
 
 export const printOf = (upload) => upload.urlStorageKey.split('::').slice(1, -1).join('::');
 
-// How far the server has it: {sent, expires}, {over: true} when there is nothing to go on with, {} when it can't tell now.
+// How far the server has it: {sent, expires}, {over: true} when there is nothing to go on with, {} when it can't tell.
 export async function look(upload) {
   const answer = await fetch(upload.uploadUrl, {
     method: 'HEAD',

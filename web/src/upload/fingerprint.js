@@ -1,5 +1,5 @@
-// Tells a file from others when it is chosen again, so that its upload can go on. Its date is no help: phones hand out a
-// new copy each time. So its name, its size and a look at its beginning, middle and end.
+// Tells a file from others when it is chosen again, so that its upload can go on. Its date is no help: phones hand out
+// a new copy each time. So its name, its size and a look at its beginning, middle and end.
 
 const SAMPLE = 64 * 1024;
 const SEEDS = [0x811c9dc5, 0x1b873593];

@@ -15,10 +15,10 @@ export function size(bytes) {
 
 // Coarse on purpose: what changes all the time can't be read.
 export function left(seconds) {
-  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s left`;
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))}\u00a0s left`;
   const minutes = Math.round(seconds / 60);
-  if (minutes < 60) return `${minutes} min left`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min left`;
+  if (minutes < 60) return `${minutes}\u00a0min left`;
+  return `${Math.floor(minutes / 60)}\u00a0h ${minutes % 60}\u00a0min left`;
 }
 
 // 1:02:03

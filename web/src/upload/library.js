@@ -15,6 +15,7 @@ let wanted = PAGE;
 let failures = 0;
 let timer;
 let asking; // the newest look; an older one's answer counts for nothing
+let latest; // what it brought
 let uploads; // which ids stand in the list of uploads, and whether anything is under way
 
 /* --- what is shown --- */
@@ -102,6 +103,18 @@ function note(text) {
   $('library-note').hidden = text === '';
 }
 
+// Also when the list of uploads has changed: what stands there need not stand here. Returns whether anything goes on.
+export function draw() {
+  if (!latest) return true;
+  const elsewhere = uploads.videos();
+  const shown = latest.videos.filter(({ id }) => !elsewhere.has(id));
+
+  show(shown);
+  note(noteOf(shown.length, latest.rebuilding));
+  $('more').hidden = !latest.more;
+  return latest.rebuilding || shown.some(unfinished);
+}
+
 function plan(active) {
   const pause = failures > 0 ? Math.min(RETRY_MAX_MS, SOON_MS * 2 ** failures) : active ? SOON_MS : LATER_MS;
 
@@ -114,15 +127,11 @@ export async function refresh() {
   let active = true;
 
   try {
-    const { videos, more, rebuilding } = await look;
+    const answer = await look;
     if (look !== asking) return;
-    const elsewhere = uploads.videos();
-    const shown = videos.filter(({ id }) => !elsewhere.has(id));
+    latest = answer;
     failures = 0;
-    show(shown);
-    note(noteOf(shown.length, rebuilding));
-    $('more').hidden = !more;
-    active = rebuilding || shown.some(unfinished);
+    active = draw();
   } catch (error) {
     if (look !== asking) return;
     failures += 1;

@@ -27,7 +27,7 @@ function whyNotNow(response) {
   if (!response) return navigator.onLine ? 'The connection was lost.' : 'There is no network.';
   const known = sentences[problemOf(response).type?.split(':').pop()];
   if (known) return known;
-  return response.getStatus() === 423 ? 'The server is not done with what came before.' : 'The server can’t take it now.';
+  return response.getStatus() === 423 ? 'The server still has to store what came.' : 'The server can’t take it now.';
 }
 
 async function readable(file) {
@@ -129,7 +129,8 @@ export class Task {
   #answered(request, response) {
     if (request.getMethod() !== 'HEAD') return;
     const status = response.getStatus();
-    if (status >= 300 && status !== 404 && status !== 410) throw Object.assign(new Error(`HEAD: ${status}`), { response });
+    const told = status < 300 || status === 404 || status === 410;
+    if (!told) throw Object.assign(new Error(`HEAD: ${status}`), { response });
     const offset = Number(response.getHeader('Upload-Offset'));
     if (offset > this.#acknowledged) this.#tries = 0;
     this.#acknowledged = offset;
@@ -144,10 +145,17 @@ export class Task {
     }
     if (!response && !(await readable(this.file))) {
       if (this.state !== 'uploading') return undefined;
-      return this.#become('failed', 'The file can’t be read any more. It may have been moved or changed: choose it again.');
+      return this.#become('failed', 'The file can’t be read any more: it was moved or changed. Choose it again.');
     }
     if (this.state !== 'uploading') return undefined; // the reader was faster
+    if (status === 409 && this.#tries === 0) return this.#askAgain();
     return this.#waitFor(Number(response?.getHeader('Retry-After')), whyNotNow(response));
+  }
+
+  // The last bytes of a broken connection may be stored a moment after the server was asked how far it is.
+  #askAgain() {
+    this.#tries = 1;
+    return this.begin();
   }
 
   #waitFor(asked, why) {

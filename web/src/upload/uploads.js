@@ -11,8 +11,10 @@ const AT_ONCE = 3;
 const SHOW_MS = 250;
 const TITLE_MAX = 200;
 
-const entries = new Map(); // key → {row, task} or {row, upload, known}: by fingerprint, or by the address of an earlier one
-let stored = () => {};
+// By fingerprint {row, task}, by the address of an earlier one {row, upload, known}.
+const entries = new Map();
+let stored; // called with the id of each video that has arrived
+let listed; // called when something is in the list that was not
 
 /* --- what others ask --- */
 
@@ -42,6 +44,7 @@ function enter(key, entry) {
   entries.set(key, entry);
   $('uploads-list').append(entry.row.element);
   $('uploads').hidden = false;
+  listed();
 }
 
 // Where the focus was must not get lost with the line.
@@ -80,17 +83,19 @@ function changed(key, task) {
   entry.row.showTask(task);
   if (task.state === 'done' || task.state === 'cancelled') leave(key);
   if (task.state === 'done') stored(task.video);
+  else listed(); // it may have its address now
   tabs.tell(tasks().filter(({ url, state }) => url && state !== 'failed').map(({ url }) => url));
   fill();
 }
 
 const acts = { uploading: 'pause', waiting: 'again', paused: 'again', failed: 'again' };
 
+const askToCancel = (name) => ask(`Cancel the upload of ${name}? What has arrived is thrown away.`, 'Cancel it');
+
 async function cancelTask(task) {
   const begun = task.url && task.sent > 0 && task.state !== 'failed';
 
-  if (begun && !(await ask(`Cancel the upload of ${task.file.name}? What has arrived is thrown away.`, 'Cancel it'))) return;
-  await task.cancel();
+  if (!begun || (await askToCancel(task.file.name))) await task.cancel();
 }
 
 function start(file, print, title, before) {
@@ -105,17 +110,15 @@ function start(file, print, title, before) {
 /* --- from before --- */
 
 async function cancelEarlier(upload) {
-  const { filename } = upload.metadata;
-
-  if (!(await ask(`Cancel the upload of ${filename}? What has arrived is thrown away.`, 'Cancel it'))) return;
+  if (!(await askToCancel(upload.metadata.filename))) return;
   leave(upload.uploadUrl);
   await earlier.terminate(upload.uploadUrl);
 }
 
 async function chosenFor(upload, file) {
   if ((await fingerprint(file)) === earlier.printOf(upload)) return add([file], '');
-  const { filename } = upload.metadata;
-  return notice(`That is another file. To go on with this upload choose ${filename} (${size(upload.size)}), unchanged.`);
+  const wanted = `${upload.metadata.filename} (${size(upload.size)})`;
+  return notice(`That is another file. To go on with this upload choose ${wanted}, unchanged.`);
 }
 
 async function enterEarlier(upload) {
@@ -179,9 +182,8 @@ export async function add(files, title) {
 
 /* --- the page's clock --- */
 
-// `whenStored` is called with the id of each video that has arrived.
-export function run(whenStored) {
-  stored = whenStored;
+export function run(calls) {
+  ({ stored, listed } = calls);
   tabs.listen(recall);
   addEventListener('storage', recall);
   addEventListener('online', () => tasks().forEach((task) => task.state === 'waiting' && task.again()));
