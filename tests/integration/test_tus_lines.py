@@ -63,7 +63,7 @@ def test_05_a_line_that_is_reset(tus, tus_server, framing):
         now = tus.offset(url)
         assert offset <= now <= sent
         offset = now
-    assert tus.patch(url, offset, data[offset:]).offset == len(data)
+    tus.resume(url, data, acknowledged=offset)  # the server may have noticed the reset only after it was asked
     assert tus_server.content(url) == data
 
 
