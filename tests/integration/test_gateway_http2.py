@@ -114,10 +114,10 @@ def test_a_full_queue_refuses_a_stream_before_its_body(weir_dir, connect):
 def test_a_cancelled_stream_is_taken_back_and_hurts_no_other(weir_dir, connect):
     h2 = connect(weir_dir.start_api())
     cancelled, other = (begin_upload(h2, bytes(MIB)) for _ in range(2))
-    cancelled.ends = False
-    other.waiting, rest = other.waiting[:1000], bytes(other.waiting[1000:])
-    other.ends = False
-    h2.run(lambda: cancelled.sent > 100_000)
+    rest = bytes(other.waiting[1000:])
+    for stream, begun in (cancelled, 200_000), (other, 1000):
+        stream.waiting, stream.ends = stream.waiting[:begun], False
+    h2.run(lambda: cancelled.sent == 200_000)
     h2.cancel(cancelled)
     h2.send(other, rest, end=True)
     h2.run(lambda: other.ended)
