@@ -10,7 +10,7 @@ from weirtest import request, wait_for
 
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "isMobile": True, "hasTouch": True, "deviceScaleFactor": 2}
-SLOW = 300_000  # bytes per second
+SLOW = 150_000  # bytes per second
 STATES = "[...document.querySelectorAll('.upload')].map((row) => row.dataset.state)"
 SAYS = "document.querySelector('.upload .state')?.textContent ?? ''"
 VIDEOS = "document.querySelectorAll('.video').length"
@@ -133,6 +133,7 @@ def test_cancel_takes_it_back(browser, slow, line, weir, clips):
     is_under_way(browser)
     browser.click(".upload .cancel")
     browser.wait_for("document.getElementById('ask').open")
+    assert browser.axe() == []
     browser.press("Escape")
     browser.wait_for("!document.getElementById('ask').open")
     assert browser.evaluate(STATES) == ["uploading"]
@@ -149,7 +150,7 @@ def test_cancel_takes_it_back(browser, slow, line, weir, clips):
 def test_goes_on_by_itself_when_the_line_was_cut(browser, slow, line, weir, clips):
     slow(breaks=True)
     choose(browser, clips[0])
-    is_under_way(browser, 0.4)
+    is_under_way(browser, 0.25)
     line.stop()
     browser.wait_for(f"/^The connection was lost. Trying again in \\d+ s.$/.test({SAYS})")
     news(browser, f"{clips[0].name} waits: The connection was lost.")
@@ -163,7 +164,7 @@ def test_goes_on_by_itself_when_the_line_was_cut(browser, slow, line, weir, clip
 def test_cut_half_way_reload_choose_it_again_and_play(browser, slow, line, weir, worker, clips, tmp_path):
     slow(breaks=True, **DESKTOP)
     choose(browser, clips[0])
-    is_under_way(browser, 0.4)
+    is_under_way(browser, 0.25)
     line.stop()
     browser.wait_for(f"({SAYS}).includes('Trying again')")
     line.go_on()
@@ -224,7 +225,7 @@ def test_a_browser_that_was_killed(browser, line, weir, clips, tmp_path):
 def test_a_gateway_in_trouble_does_not_begin_it_again(browser, slow, line, weir, clips):
     slow(breaks=True)
     choose(browser, clips[0])
-    is_under_way(browser, 0.3)
+    is_under_way(browser, 0.2)
     browser.click(".upload .act")
     line.bad_heads = 2
     browser.click(".upload .act")
