@@ -43,8 +43,8 @@ void upload_up(void)
 
     library_up();
     service = start_service(&o);
-    upload_bytes = mem_alloc(UPLOAD_BYTES_MAX);
-    for (size_t i = 0; i < UPLOAD_BYTES_MAX; i++) {
+    upload_bytes = mem_alloc(UPLOAD_BYTES_MAX + MIB);
+    for (size_t i = 0; i < UPLOAD_BYTES_MAX + MIB; i++) {
         x = x * 1664525 + 1013904223;
         upload_bytes[i] = (unsigned char)(x >> 24);
     }
