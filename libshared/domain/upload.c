@@ -48,15 +48,6 @@ static struct upload *new_session(struct upload_service *s, enum upload_origin o
     return u;
 }
 
-static void free_session(struct upload *u)
-{
-    upload_state_release(&u->state);
-    buf_release(&u->record);
-    mem_free(u->part);
-    mem_free(u->partials);
-    mem_free(u);
-}
-
 /* --- Beginning --- */
 
 int upload_new(struct upload_service *s, enum upload_origin origin, const char *client, struct upload **ret,
@@ -76,7 +67,7 @@ int upload_new(struct upload_service *s, enum upload_origin origin, const char *
             upload_table_remove(u);
     }
     if (r != 0) {
-        free_session(u);
+        upload_release(u);
         return r;
     }
     if (origin == UPLOAD_FORM)
@@ -435,7 +426,7 @@ static void leave(struct upload *u, bool linger)
     if (linger)
         (void)!upload_writer_rest(q, u->video_id, u->nonce, true, NULL);
     upload_table_remove(u);
-    free_session(u);
+    upload_release(u);
 }
 
 int upload_resume(struct upload_service *s, const struct upload_state *found, const char *client, struct upload **ret,
@@ -452,7 +443,7 @@ int upload_resume(struct upload_service *s, const struct upload_state *found, co
     if (r == -ERR_BUSY)
         *ret_refusal = UPLOAD_LOCKED;
     if (r != 0 || u != fresh)
-        free_session(fresh);
+        upload_release(fresh);
     if (r != 0)
         return r;
     r = take_lease(u, upload_state_full(found), deadline_ms, ret_refusal, e);

@@ -94,6 +94,8 @@ struct upload {
 
 /* --- upload_table.c --- */
 
+/* Frees one that is in no table. */
+void upload_release(struct upload *u);
 /* Puts it into the table, with a thread: it has an id of its own. ERR_TEMPORARY: no descriptor. */
 int upload_table_add(struct upload *u, struct err *e) __attribute__((warn_unused_result));
 /* The same for one that may be there already: whoever is busy with it is told to stop, and waited for. *ret is `fresh`, or

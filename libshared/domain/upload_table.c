@@ -71,6 +71,15 @@ static bool wait_until(struct upload_service *s, uint64_t deadline_ms)
 
 /* --- Coming and going --- */
 
+void upload_release(struct upload *u)
+{
+    upload_state_release(&u->state);
+    buf_release(&u->record);
+    mem_free(u->part);
+    mem_free(u->partials);
+    mem_free(u);
+}
+
 /* A descriptor exists only while a request does. */
 static int open_wake(struct upload *u, struct err *e)
 {
@@ -295,9 +304,7 @@ static void end_lingering(struct upload *gone)
         next = u->next;
         if (u->leased)
             (void)!upload_writer_rest(u->library->queue, u->video_id, u->nonce, true, NULL); /* else it runs out */
-        upload_state_release(&u->state);
-        buf_release(&u->record);
-        mem_free(u);
+        upload_release(u);
     }
 }
 

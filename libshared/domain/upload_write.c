@@ -180,7 +180,8 @@ static int fail_part(struct upload *u, const struct part_job *job, struct err *e
         return forget(u, e);
     if (job->result == -ERR_STALE)
         u->stage = UPLOAD_LOST;
-    *e = job->error;
+    if (e != NULL)
+        *e = job->error;
     return job->result;
 }
 

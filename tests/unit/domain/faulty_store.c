@@ -10,7 +10,7 @@ struct faulty_store {
     struct store base;
     struct store *inner;
     pthread_mutex_t lock;
-    uint64_t calls, fail_at, act_at;
+    uint64_t calls, fail_at, act_at, sent, read;
     enum fault fault;
     void (*act)(void *ctx);
     void *act_ctx;
@@ -45,6 +45,32 @@ static enum fault begin(struct store *store)
     return fault;
 }
 
+static void count_sent(struct store *store, const struct store_body *body)
+{
+    struct faulty_store *s = of(store);
+
+    pthread_mutex_lock(&s->lock);
+    s->sent += body->size_bytes;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Counts what passes. */
+struct counting {
+    struct faulty_store *store;
+    store_sink *sink;
+    void *ctx;
+};
+
+static int count_read(void *ctx, const void *data, size_t len, struct err *e)
+{
+    struct counting *c = ctx;
+
+    pthread_mutex_lock(&c->store->lock);
+    c->store->read += len;
+    pthread_mutex_unlock(&c->store->lock);
+    return c->sink(c->ctx, data, len, e);
+}
+
 static int fail(struct err *e)
 {
     return err_set(e, ERR_TEMPORARY, "the store fails on purpose");
@@ -77,13 +103,16 @@ static int do_ensure_bucket(struct store *s, const char *bucket, struct err *e)
 static int do_put(struct store *s, const char *bucket, const char *key, const struct store_body *body,
                   const struct store_put_options *options, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
+    count_sent(s, body);
     RUN(store_put(of(s)->inner, bucket, key, body, options, ret_etag, e));
 }
 
 static int do_get(struct store *s, const char *bucket, const char *key, uint64_t first, uint64_t count,
                   store_sink *sink, void *ctx, struct store_info *ret_info, struct err *e)
 {
-    RUN(store_get(of(s)->inner, bucket, key, first, count, sink, ctx, ret_info, e));
+    struct counting c = {.store = of(s), .sink = sink, .ctx = ctx};
+
+    RUN(store_get(of(s)->inner, bucket, key, first, count, count_read, &c, ret_info, e));
 }
 
 static int do_head(struct store *s, const char *bucket, const char *key, struct store_info *ret, struct err *e)
@@ -111,6 +140,7 @@ static int do_create(struct store *s, const char *bucket, const char *key, const
 static int do_put_part(struct store *s, const char *bucket, const char *key, const char *upload_id, unsigned number,
                        const struct store_body *body, char ret_etag[STORE_ETAG_SIZE], struct err *e)
 {
+    count_sent(s, body);
     RUN(store_multipart_put(of(s)->inner, bucket, key, upload_id, number, body, ret_etag, e));
 }
 
@@ -177,6 +207,16 @@ void faulty_store_fail(struct store *store, uint64_t nth, enum fault fault)
 uint64_t faulty_store_calls(const struct store *store)
 {
     return ((const struct faulty_store *)store)->calls;
+}
+
+void faulty_store_traffic(struct store *store, uint64_t *ret_sent, uint64_t *ret_read)
+{
+    struct faulty_store *s = of(store);
+
+    pthread_mutex_lock(&s->lock);
+    *ret_sent = s->sent;
+    *ret_read = s->read;
+    pthread_mutex_unlock(&s->lock);
 }
 
 void faulty_store_interrupt(struct store *store, uint64_t nth, void (*act)(void *ctx), void *ctx)

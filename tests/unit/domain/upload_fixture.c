@@ -43,8 +43,8 @@ void upload_up(void)
 
     library_up();
     service = start_service(&o);
-    upload_bytes = mem_alloc(UPLOAD_BYTES_MAX);
-    for (size_t i = 0; i < UPLOAD_BYTES_MAX; i++) {
+    upload_bytes = mem_alloc(UPLOAD_BYTES_MAX + MIB);
+    for (size_t i = 0; i < UPLOAD_BYTES_MAX + MIB; i++) {
         x = x * 1664525 + 1013904223;
         upload_bytes[i] = (unsigned char)(x >> 24);
     }
@@ -157,7 +157,7 @@ int try_patch(struct upload_service *s, const struct file *f, uint64_t offset, u
         if (r == 0)
             r = end_patch(u, f, offset + count, e);
         else
-            (void)!upload_pause(u, NULL);
+            (void)!upload_pause(u, &(struct err){0});
     }
     upload_free(u);
     return r;
@@ -206,9 +206,9 @@ void expect_no_parts(void)
 {
     uint64_t deadline_ms = clock_mono_ms() + 10000;
 
-    while (open_multiparts() > 0 && clock_mono_ms() < deadline_ms)
+    while (open_parts() > 0 && clock_mono_ms() < deadline_ms)
         clock_sleep_ms(2);
-    ck_assert_uint_eq(open_multiparts(), 0);
+    ck_assert_uint_eq(open_parts(), 0);
 }
 
 void expect_finished(const struct file *f)

@@ -12,7 +12,7 @@
 #define SECRET "00112233445566778899aabbccddeeff"
 #define CLIENT "192.0.2.7"
 
-extern unsigned char *upload_bytes; /* UPLOAD_BYTES_MAX of them, what every upload is made of */
+extern unsigned char *upload_bytes; /* UPLOAD_BYTES_MAX and some, what every upload is made of */
 #define UPLOAD_BYTES_MAX (24 * MIB)
 extern struct upload_service *service; /* of upload_up */
 
