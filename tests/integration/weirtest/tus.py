@@ -10,7 +10,6 @@
 
 import base64
 import hashlib
-import itertools
 import re
 import socket
 import struct
@@ -19,7 +18,6 @@ import urllib.parse
 
 VERSION = "1.0.0"
 OFFSET_STREAM = "application/offset+octet-stream"
-RETRIABLE = (409, 423)  # and every 5xx: what tus-js-client tries again
 
 
 class LineClosed(ConnectionError):
@@ -323,30 +321,34 @@ class Client:
 
     # --- what a client does about trouble ---
 
-    def resume(self, url, data, clients=None, timeout=60.0, acknowledged=0, piece=None):
-        """Uploads the rest of `data` as tus-js-client would: HEAD, PATCH, and both again after what it calls retriable.
-        Takes turns over `clients`. No offset may ever be below one that was acknowledged."""
-        turns = itertools.cycle(clients or [self])
+    def resume(self, url, data, timeout=60.0, acknowledged=0, piece=None, least=None):
+        """Uploads the rest of `data`, or at least so much of it, as tus-js-client would: HEAD, PATCH, and both again after
+        what it calls retriable. No offset may ever be below one that was acknowledged. Returns the last answer."""
+        least = len(data) if least is None else least
         deadline = time.monotonic() + timeout
         last = None
         while time.monotonic() < deadline:
-            client = next(turns)
             try:
-                last = client.head(url)
+                last = self.head(url)
                 if last.status == 200:
                     assert last.offset >= acknowledged, f"{acknowledged} was acknowledged: {last}"
                     acknowledged = last.offset
-                    if acknowledged == len(data):
+                    if acknowledged >= least:
                         return last
-                    last = client.patch(url, acknowledged, data[acknowledged:][:piece])
+                    last = self.patch(url, acknowledged, data[acknowledged:][:piece])
                     if last.status == 204:
                         acknowledged = last.offset
                         continue
-                assert last.status in RETRIABLE or last.status >= 500, last
-            except (OSError, TimeoutError) as error:
+                assert is_retriable(last), last
+            except OSError as error:
                 last = error
             time.sleep(0.05)
         raise AssertionError(f"{url} was not finished within {timeout} s; last: {last!r}")
+
+
+def is_retriable(answer):
+    """What tus-js-client tries again."""
+    return answer.status in (409, 423) or answer.status >= 500
 
 
 def check(method, answer):
