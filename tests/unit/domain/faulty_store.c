@@ -204,9 +204,14 @@ void faulty_store_fail(struct store *store, uint64_t nth, enum fault fault)
     pthread_mutex_unlock(&s->lock);
 }
 
-uint64_t faulty_store_calls(const struct store *store)
+uint64_t faulty_store_calls(struct store *store)
 {
-    return ((const struct faulty_store *)store)->calls;
+    struct faulty_store *s = of(store);
+
+    pthread_mutex_lock(&s->lock);
+    uint64_t calls = s->calls;
+    pthread_mutex_unlock(&s->lock);
+    return calls;
 }
 
 void faulty_store_traffic(struct store *store, uint64_t *ret_sent, uint64_t *ret_read)

@@ -22,7 +22,7 @@ struct store *faulty_store_new(struct store *inner);
 /* The `nth` call from now on (1 = the next) fails as told. */
 void faulty_store_fail(struct store *s, uint64_t nth, enum fault fault);
 /* Calls since the last faulty_store_fail. */
-uint64_t faulty_store_calls(const struct store *s);
+uint64_t faulty_store_calls(struct store *s);
 /* Bytes of objects and parts that went to it and that were read from it, since it was made. */
 void faulty_store_traffic(struct store *s, uint64_t *ret_sent, uint64_t *ret_read);
 /* Called before the `nth` call from now on, once; for what somebody else does at that moment. */
