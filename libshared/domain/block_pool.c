@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "proto/crc32c.h"
 
 #include <stdbool.h>
@@ -9,6 +10,9 @@
 #include <time.h>
 
 #define TRIM_MOST 64 /* blocks given back to the system at once, with the lock held */
+
+static struct metric in_use = METRIC_GAUGE("weir_upload_memory_bytes", "Memory that bytes of uploads take at the moment.",
+                                           NULL);
 
 struct chains {
     struct block_chain *first, *last;
@@ -28,6 +32,11 @@ struct block_pool {
     struct chains open;    /* idle for longest first */
     struct chains waiting; /* in line for a block; then none is free */
 };
+
+static void count_use(const struct block_pool *p)
+{
+    metric_set(&in_use, NULL, (double)(p->total - p->free) * BLOCK_SIZE);
+}
 
 static size_t blocks_for(uint64_t bytes)
 {
@@ -66,6 +75,7 @@ int block_pool_new(uint64_t total_bytes, uint64_t part_bytes, uint64_t most_byte
         block_pool_free(p);
         return err_set(e, ERR_TEMPORARY, "memory for uploads: no memory");
     }
+    count_use(p);
     *ret = p;
     return 0;
 }
@@ -139,6 +149,7 @@ static void give_block(struct block_chain *c)
         p->cold = p->free;
     if (p->least > p->free)
         p->least = p->free;
+    count_use(p);
 }
 
 /* --- Asking for blocks back; with the lock held --- */
@@ -367,6 +378,7 @@ void block_chain_release(struct block_chain *c)
     move_to(p, c, BLOCK_CHAIN_NONE);
     for (size_t i = 0; i < c->count; i++)
         p->unused[p->free++] = c->block[i];
+    count_use(p);
     serve(p);
     pthread_cond_broadcast(&p->came_free);
     pthread_mutex_unlock(&p->lock);

@@ -56,11 +56,14 @@ int upload_new(struct upload_service *s, enum upload_origin origin, const char *
     char video_id[ID_VIDEO_SIZE];
 
     *ret_refusal = UPLOAD_FAILED;
+    int r = upload_check_room(s, ret_refusal, e);
+    if (r != 0)
+        return r;
     id_video(clock_wall_ms(), video_id);
     struct upload *u = new_session(s, origin, video_id, client);
     if (u == NULL)
         return err_set(e, ERR_TEMPORARY, "no memory for an upload");
-    int r = upload_table_add(u, e);
+    r = upload_table_add(u, e);
     if (r == 0) {
         r = upload_admit(u, ret_refusal, e);
         if (r != 0)

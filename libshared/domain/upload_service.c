@@ -13,6 +13,7 @@
 #define RESERVATION_MS 30000
 #define RENEW_EVERY_MS (UPLOAD_LEASE_MS / 3)
 #define MEMORY_WAIT_MS 10000
+#define FULL_MS 10 /* a queue that was full is not asked again so soon: refusals must cost little */
 
 static void init_lock(struct upload_service *s)
 {
@@ -146,16 +147,28 @@ static int add_open(struct upload *u, enum upload_refusal *ret_refusal, struct e
     return err_set(e, ERR_BUSY, "%" PRIu64 " uploads are in progress, as many as may be", o->in_all);
 }
 
+static int queue_full(enum upload_refusal *ret_refusal, struct err *e)
+{
+    *ret_refusal = UPLOAD_QUEUE_FULL;
+    return err_set(e, ERR_BUSY, "the queue is full");
+}
+
+int upload_check_room(struct upload_service *s, enum upload_refusal *ret_refusal, struct err *e)
+{
+    return clock_mono_ms() < atomic_load(&s->full_until_ms) ? queue_full(ret_refusal, e) : 0;
+}
+
 static int reserve(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)
 {
-    int r = queue_admit(u->library->queue, u->video_id, u->service->options.queue_max, RESERVATION_MS, e);
+    struct upload_service *s = u->service;
+
+    int r = queue_admit(u->library->queue, u->video_id, s->options.queue_max, RESERVATION_MS, e);
     if (r == -ERR_BUSY)
         *ret_refusal = UPLOAD_REBUILDING;
-    if (r == -ERR_CONFLICT) {
-        *ret_refusal = UPLOAD_QUEUE_FULL;
-        return err_set(e, ERR_BUSY, "the queue is full");
-    }
-    return r;
+    if (r != -ERR_CONFLICT)
+        return r;
+    atomic_store(&s->full_until_ms, clock_mono_ms() + FULL_MS);
+    return queue_full(ret_refusal, e);
 }
 
 static int wait_for_memory(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)

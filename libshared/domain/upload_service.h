@@ -8,6 +8,7 @@
 #include "domain/upload_writer.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* What the uploads of a process share: the memory, the threads that send parts, the sessions, and the limits. A session
@@ -42,6 +43,7 @@ struct upload_service {
     pthread_cond_t changed;     /* a session has ended, or has recorded what it was asked for */
     struct upload *sessions;    /* those with a thread, and those that linger between two requests */
     uint64_t busy_count, lingering_count, renewed_ms;
+    _Atomic uint64_t full_until_ms; /* the queue was full a moment ago, and is taken to be so until then */
     struct {
         uint64_t minute;
         uint32_t count;

@@ -129,6 +129,9 @@ void upload_table_clear(struct upload_service *s);
 
 /* --- upload_service.c --- */
 
+/* Before anything is done for a new upload. ERR_BUSY: the queue was full a moment ago. */
+int upload_check_room(struct upload_service *s, enum upload_refusal *ret_refusal, struct err *e)
+    __attribute__((warn_unused_result));
 int upload_admit(struct upload *u, enum upload_refusal *ret_refusal, struct err *e) __attribute__((warn_unused_result));
 /* Gives its reservation back, unless it became a job. */
 void upload_dismiss(struct upload *u);

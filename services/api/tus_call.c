@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "upload_metrics.h"
 
 /* --- Requests --- */
 
@@ -197,7 +198,7 @@ int tus_call_refuse(const struct tus_call *c, enum upload_refusal refusal, struc
 
     if (refusal == UPLOAD_FAILED)
         return tus_call_fail(c, e);
-    log_info(&c->ids, "upload refused", "why", answers[refusal].type, "client", http_peer(c->rq));
+    upload_note_refusal(&c->ids, refusal, answers[refusal].type, http_peer(c->rq));
     tus_refuse_for_now(&c->command, answers[refusal].status, answers[refusal].retry_after_s, answers[refusal].type,
                        answers[refusal].detail, &reply);
     return tus_call_send(c, &reply);

@@ -151,7 +151,7 @@ static int respond_refused(struct http_request *rq, enum upload_refusal refusal,
     const struct http_field fields[] = {{"Retry-After", answers[refusal].retry_after}, {0}};
     const char *detail = answers[refusal].detail;
 
-    log_info(http_log_ids(rq), "upload refused", "why", answers[refusal].type, "client", http_peer(rq));
+    upload_note_refusal(http_log_ids(rq), refusal, answers[refusal].type, http_peer(rq));
     http_problem(rq, answers[refusal].status, answers[refusal].type, fields, detail != NULL ? detail : e->text);
     return 0;
 }
@@ -237,7 +237,7 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
 {
     enum upload_refusal refusal;
 
-    int r = upload_new(api->uploads, UPLOAD_FORM, http_peer(rq), &f->upload, &refusal, e);
+    int r = upload_new(api->uploads, UPLOAD_FORM, http_peer_group(rq), &f->upload, &refusal, e);
     if (r != 0 && refusal != UPLOAD_FAILED)
         return respond_refused(rq, refusal, e);
     if (r == 0)
