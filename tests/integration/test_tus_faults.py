@@ -67,7 +67,7 @@ def test_01_killed_in_mid_patch(weir):
         told = recorded(there, url, 1001)
         api.kill()
     there.resume(url, data, acknowledged=told)
-    check_settled(weir, url, data)
+    check_settled(weir, url, data, killed=True)
 
 
 @pytest.mark.parametrize("faulty", [HoldingProxy], indirect=True)
@@ -102,7 +102,7 @@ def test_03_killed_after_complete_before_enqueue(faulty):
 
 
 def test_04_the_answer_of_enqueue_is_lost(weir_dir):
-    line = ReplyLosingProxy(weir_dir.redis, "local created_ms, size_bytes, record = ARGV[5], ARGV[6], ARGV[7]")
+    line = ReplyLosingProxy(weir_dir.redis, "local function fields(generation, created_ms, size_bytes, record)")
     try:
         tus = client_of(weir_dir.start_api(REDIS_PORT=line.port))
         tus.upload(b"the first")

@@ -78,7 +78,7 @@ def test_killed_at_fifty_random_points(weir_dir):
         thread.join()
     assert broken >= 25, "too few were in the middle"
     for upload in uploads:
-        check_settled(weir_dir, upload.url, upload.data, jobs=len(uploads))
+        check_settled(weir_dir, upload.url, upload.data, jobs=len(uploads), killed=True)
 
 
 def test_killed_in_mid_upload_on_minio(weir_minio):
@@ -92,7 +92,7 @@ def test_killed_in_mid_upload_on_minio(weir_minio):
     for thread in threads:
         thread.join()
     for upload in batch:
-        check_settled(weir_minio, upload.url, upload.data, jobs=len(batch))
+        check_settled(weir_minio, upload.url, upload.data, jobs=len(batch), killed=True)
 
 
 def test_37_frozen_at_ten_random_points(weir):
