@@ -97,6 +97,7 @@ static void put_head(struct http_request *rq, int status, const struct http_fiel
 {
     rq->status = status;
     rq->out_len = 0;
+    rq->out_full = false;
     put_text(rq, "HTTP/1.1 ");
     put_text(rq, num_i64(status).s);
     put_text(rq, " ");
@@ -120,6 +121,15 @@ static void put_head(struct http_request *rq, int status, const struct http_fiel
     put_text(rq, "\r\n");
 }
 
+/* Threads that are kept free for some routes must not be held by who asks for those and takes no answer. */
+int http_stall_ms(const struct http_request *rq)
+{
+    uint64_t stall_ms = rq->server->options.stall_timeout_ms;
+
+    return rq->route != NULL && rq->route->always && stall_ms > HTTP_STALL_ALWAYS_MS ? HTTP_STALL_ALWAYS_MS
+                                                                                     : (int)stall_ms;
+}
+
 /* Sends what is collected and `parts` after it. Room for one more part is at parts[-1]. */
 static void send_parts(struct http_request *rq, struct iovec *parts, size_t count)
 {
@@ -127,7 +137,7 @@ static void send_parts(struct http_request *rq, struct iovec *parts, size_t coun
         return;
     parts[-1] = (struct iovec){.iov_base = rq->out, .iov_len = rq->out_len};
     rq->out_len = 0;
-    if (rq->out_full || !http_socket_send(rq->fd, parts - 1, count + 1, HTTP_STALL_MS))
+    if (rq->out_full || !http_socket_send(rq->fd, parts - 1, count + 1, http_stall_ms(rq)))
         rq->broken = rq->close = true;
 }
 
@@ -165,16 +175,17 @@ void http_respond(struct http_request *rq, int status, const struct http_field *
                   const void *body, size_t len)
 {
     struct iovec parts[2];
+    char path[HTTP_PATH_SIZE];
 
     if (rq->answer != ANSWER_NONE) {
-        log_error(&rq->ids, "a second answer was given to one request", "path", rq->path);
+        log_error(&rq->ids, "a second answer was given to one request", "path", http_shown_path(rq, path));
         return;
     }
     rq->answer = ANSWER_DONE;
     put_head(rq, status, fields, content_type, len);
     parts[1] = part_of(body, rq->is_head ? 0 : len);
     if (rq->out_full)
-        log_error(&rq->ids, "an answer's headers are too large", "path", rq->path);
+        log_error(&rq->ids, "an answer's headers are too large", "path", http_shown_path(rq, path));
     send_parts(rq, parts + 1, 1);
     if (!rq->broken && !rq->is_head)
         rq->sent = len;

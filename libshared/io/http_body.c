@@ -17,7 +17,7 @@ static bool send_continue(struct http_request *rq)
         return true;
     rq->continue_sent = true;
     memcpy(line, continue_line, sizeof line);
-    return http_socket_send(rq->fd, &part, 1, HTTP_STALL_MS);
+    return http_socket_send(rq->fd, &part, 1, http_stall_ms(rq));
 }
 
 /* Only time spent waiting for the client counts: how long a handler takes with what it was given is not the client's

@@ -307,6 +307,11 @@ static void stop_accepting(struct http_server *s)
     set_quiet(s, true);
 }
 
+static bool is_quiet(struct http_server *s)
+{
+    return s->connections == 0;
+}
+
 static void stop_backend(struct http_server *s)
 {
     if (s->backend != NULL) {
@@ -349,6 +354,7 @@ static void close_connection(struct http_request *rq, bool linger)
 const struct http_backend_ops http_civetweb = {
     .start = start_backend,
     .stop_accepting = stop_accepting,
+    .is_quiet = is_quiet,
     .stop = stop_backend,
     .fd = http_civetweb_fd,
     .close = close_connection,

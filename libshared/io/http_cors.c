@@ -1,6 +1,9 @@
 #include "http_internal.h"
 
+#include "base/mem.h"
+
 #include <string.h>
+#include <strings.h>
 
 static bool is_preflight(const struct http_request *rq)
 {
@@ -30,4 +33,27 @@ void http_cors_fields(struct http_request *rq,
     } else {
         put(rq, "Access-Control-Expose-Headers", o->cors_expose);
     }
+}
+
+/* "http://host:port" of the page, and the host that it asks. */
+static bool is_own_origin(const char *origin, const char *host)
+{
+    const char *authority = strstr(origin, "://");
+
+    return authority != NULL && host != NULL && strcasecmp(authority + 3, host) == 0;
+}
+
+bool http_cors_admits(const struct http_request *rq)
+{
+    static const char *const harmless[] = {"GET", "HEAD", "OPTIONS"};
+    const char *list = rq->server->options.cors_origins, *origin = http_header(rq, "Origin");
+    const char *site = http_header(rq, "Sec-Fetch-Site");
+
+    for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
+        if (strcmp(rq->message.method, harmless[i]) == 0)
+            return true;
+    if (site != NULL ? strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0
+                     : origin == NULL || is_own_origin(origin, http_header(rq, "Host")))
+        return true;
+    return rq->cors && list != NULL && http_origin_match(list, origin) != HTTP_ORIGIN_NONE;
 }

@@ -17,7 +17,7 @@
  * http_pool.c, see http_poll.h. */
 
 #define HTTP_ANSWER_SIZE (24 * 1024) /* an answer's header block: it may repeat most of the request's */
-#define HTTP_STALL_MS 30000          /* a client that takes nothing of an answer for so long is gone */
+#define HTTP_STALL_ALWAYS_MS 1000    /* stall_timeout_ms of routes with `always` */
 #define HTTP_DRAIN_MAX (64 * 1024)   /* unread body that is read to keep the connection */
 #define HTTP_DRAIN_MS 1000
 #define HTTP_BODY_CHUNKED UINT64_MAX
@@ -54,7 +54,7 @@ struct http_request {
 
     /* Never cleared, only written before they are read: a request costs what it uses. */
     char id[HTTP_ID_SIZE];
-    char peer[HTTP_ADDRESS_SIZE];
+    char peer[HTTP_ADDRESS_SIZE], group[HTTP_ADDRESS_SIZE];
     char path[HTTP_PATH_SIZE];
     struct http_header headers[HTTP_MAX_HEADERS + 1];
     struct http_match match;
@@ -115,7 +115,8 @@ struct http_linger {
 struct http_backend_ops {
     int (*start)(struct http_server *s, struct err *e);
     void (*stop_accepting)(struct http_server *s);
-    void (*stop)(struct http_server *s); /* also after a start that failed */
+    bool (*is_quiet)(struct http_server *s); /* after that: nobody is served or waits for something */
+    void (*stop)(struct http_server *s);     /* also after a start that failed */
     /* The descriptor of the worker's connection, -1 when it is gone. Called with the worker's lock held. */
     int (*fd)(struct http_worker *w);
     /* Bytes of the body that have arrived, up to `size`; 0 when there are none at the moment, or it has ended, which
@@ -133,10 +134,19 @@ void http_request_init(struct http_worker *w, void *connection, int fd);
 void http_serve(struct http_worker *w);
 /* The refusal of what could not be read as a request: 400, 408, 431, 505, 503. */
 struct http_refusal http_refusal_of(int status, const char *detail);
+/* For logs: what stands behind a '~' in a path is a secret. */
+const char *http_shown_path(const struct http_request *rq, char out[HTTP_PATH_SIZE]);
 
 /* --- http_cors.c --- */
 void http_cors_fields(struct http_request *rq,
                       void (*put)(struct http_request *rq, const char *name, const char *value));
+/* False for a request that may change something, and comes from a page that must not: a form of any origin is sent, and a
+ * script's plain POST, without a preflight. Browsers tell by Sec-Fetch-Site, older ones and those without TLS by Origin. */
+bool http_cors_admits(const struct http_request *rq);
+
+/* --- http_answer.c --- */
+/* How long to wait for a client that takes nothing. */
+int http_stall_ms(const struct http_request *rq);
 
 /* --- http_body.c --- */
 /* Reads what is left of a small body, so that the connection can go on. False when it did not come in time. */

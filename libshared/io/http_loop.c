@@ -23,6 +23,7 @@
 #define EVICT_GRACE_MS 500
 #define MAX_HEADS_OF_PEER 8
 #define HEAD_GRACE_MS 1000 /* a burst of new connections is no attack: only heads count that are late */
+#define STOP_GRACE_MS 300  /* while stopping: for what is on its way of a request, and of the end of a connection */
 
 struct http_loop {
     struct http_server *server;
@@ -34,7 +35,7 @@ struct http_loop {
     uint64_t accept_again_ms;  /* 0: no pause */
     uint64_t ticked_ms;        /* when what need not be looked at so often was */
     unsigned count, max_count; /* connections, with those that the pool has */
-    _Atomic bool ending;
+    _Atomic bool ending, drained;
 
     struct http_connections waiting[HTTP_WAITS]; /* oldest first */
     unsigned waits[HTTP_WAITS];
@@ -115,6 +116,8 @@ static void linger(struct http_loop *l, struct http_connection *c, uint64_t now_
 {
     drop_stream(l, c);
     c->linger = http_linger_begin(c->fd, now_ms);
+    if (l->server->stopping)
+        c->linger.quiet_ms = now_ms + STOP_GRACE_MS;
     join_list(l, c, WAIT_LINGER, now_ms);
     watch(l, c);
 }
@@ -165,10 +168,10 @@ static void handle_event(struct http_loop *l, struct http_connection *c, uint64_
 /* What the pool has answered. */
 static void take_back(struct http_loop *l, struct http_connection *c, uint64_t now_ms)
 {
-    if (c->verdict == VERDICT_LINGER) {
-        linger(l, c, now_ms);
-    } else if (c->verdict == VERDICT_CLOSE || l->server->stopping) {
+    if (c->verdict == VERDICT_CLOSE) {
         drop(l, c);
+    } else if (c->verdict == VERDICT_LINGER || l->server->stopping) {
+        linger(l, c, now_ms);
     } else if (http_stream_empty(c->in)) {
         drop_stream(l, c);
         join_list(l, c, WAIT_NEXT, now_ms);
@@ -198,6 +201,11 @@ void http_loop_wake(struct http_loop *l)
     ssize_t ignored = write(l->wake_fd, &one, sizeof one);
 
     (void)ignored;
+}
+
+bool http_loop_drained(const struct http_loop *l)
+{
+    return l->drained;
 }
 
 void http_loop_return(struct http_loop *l, struct http_connection *c)
@@ -245,11 +253,11 @@ static void expire_lingering(struct http_loop *l, uint64_t now_ms)
     }
 }
 
-/* By peer, youngest first. */
+/* By the peer's group, youngest first. */
 static int compare_heads(const void *a, const void *b)
 {
     const struct http_connection *const *one = a, *const *other = b;
-    int order = strcmp((*one)->peer, (*other)->peer);
+    int order = strcmp((*one)->group, (*other)->group);
 
     if (order != 0)
         return order;
@@ -270,10 +278,10 @@ static void thin_out_crowds(struct http_loop *l, uint64_t now_ms)
             l->heads[n++] = c;
     }
     qsort(l->heads, n, sizeof *l->heads, compare_heads);
-    const char *peer = "";
+    const char *group = "";
     for (size_t i = 0; i < n; i++) {
-        of_peer = strcmp(l->heads[i]->peer, peer) == 0 ? of_peer + 1 : 1;
-        peer = l->heads[i]->peer;
+        of_peer = strcmp(l->heads[i]->group, group) == 0 ? of_peer + 1 : 1;
+        group = l->heads[i]->group;
         if (of_peer > MAX_HEADS_OF_PEER)
             refuse(l, l->heads[i], 408);
     }
@@ -322,6 +330,7 @@ static void add_connection(struct http_loop *l, int fd, const struct sockaddr_st
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->fd = fd;
     c->wait = WAIT_NOT;
+    http_address_group(c->peer, c->group);
     c->is_trusted = http_networks_hold(&l->server->trusted, c->peer);
     l->count++;
     join_list(l, c, WAIT_FIRST, now_ms);
@@ -366,10 +375,14 @@ static void accept_all(struct http_loop *l, uint64_t now_ms)
         ;
 }
 
-static void stop_listening(struct http_loop *l)
+/* Those that have come already think that they are served: closing the socket would reset them. */
+static void stop_listening(struct http_loop *l, uint64_t now_ms)
 {
-    if (l->listen_fd >= 0)
-        close(l->listen_fd);
+    if (l->listen_fd < 0)
+        return;
+    while (accept_one(l, now_ms))
+        ;
+    close(l->listen_fd);
     l->listen_fd = -1;
 }
 
@@ -384,6 +397,8 @@ static uint64_t limit_of(const struct http_loop *l, enum http_wait wait)
 {
     const struct http_server_options *o = &l->server->options;
 
+    if (l->server->stopping)
+        return wait == WAIT_NEXT ? 0 : STOP_GRACE_MS;
     return wait == WAIT_NEXT ? o->keep_alive_timeout_ms : o->header_timeout_ms;
 }
 
@@ -407,7 +422,7 @@ static int time_left(const struct http_loop *l, uint64_t now_ms)
 static void look_after(struct http_loop *l, uint64_t now_ms)
 {
     for (enum http_wait wait = WAIT_FIRST; wait <= WAIT_HEAD; wait++)
-        expire(l, wait, l->server->stopping ? 0 : limit_of(l, wait), now_ms);
+        expire(l, wait, limit_of(l, wait), now_ms);
     if (now_ms - l->ticked_ms >= TICK_MS) {
         l->ticked_ms = now_ms;
         expire_lingering(l, now_ms);
@@ -415,7 +430,7 @@ static void look_after(struct http_loop *l, uint64_t now_ms)
             thin_out_crowds(l, now_ms);
     }
     if (l->server->stopping)
-        stop_listening(l);
+        stop_listening(l, now_ms);
     if (now_ms >= l->accept_again_ms) {
         l->accept_again_ms = 0;
         set_listening(l, true);
@@ -442,6 +457,7 @@ static void handle_events(struct http_loop *l, const struct epoll_event *events,
     look_after(l, now_ms);
     if (accepts && l->listen_fd >= 0)
         accept_all(l, now_ms);
+    l->drained = l->listen_fd < 0 && l->count == 0;
 }
 
 static void *loop_thread(void *arg)

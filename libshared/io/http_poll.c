@@ -99,6 +99,11 @@ static void stop_accepting(struct http_server *s)
     http_loop_wake(s->backend);
 }
 
+static bool is_quiet(struct http_server *s)
+{
+    return http_loop_drained(s->backend);
+}
+
 static void stop_poll(struct http_server *s)
 {
     http_loop_free(s->backend);
@@ -166,6 +171,7 @@ static void close_connection(struct http_request *rq, bool linger)
 const struct http_backend_ops http_poll = {
     .start = start_poll,
     .stop_accepting = stop_accepting,
+    .is_quiet = is_quiet,
     .stop = stop_poll,
     .fd = connection_fd,
     .read = read_body,

@@ -31,7 +31,7 @@ struct http_connection {
     uint64_t since_ms;         /* on its list */
     struct http_stream *in;    /* NULL while there is nothing to keep */
     struct http_linger linger;
-    char peer[HTTP_ADDRESS_SIZE];
+    char peer[HTTP_ADDRESS_SIZE], group[HTTP_ADDRESS_SIZE];
 };
 
 TAILQ_HEAD(http_connections, http_connection);
@@ -43,7 +43,8 @@ int http_loop_new(struct http_server *s, int listen_fd, unsigned max_connections
     __attribute__((warn_unused_result));
 /* Waits for the threads of the pool to end, closes everything. NULL is fine. */
 void http_loop_free(struct http_loop *l);
-void http_loop_wake(struct http_loop *l); /* looks whether the server stops; from any thread */
+void http_loop_wake(struct http_loop *l);          /* looks whether the server stops; from any thread */
+bool http_loop_drained(const struct http_loop *l); /* it does, and every connection has ended; from any thread */
 /* Gives a connection back, to be kept or closed as its verdict says. From any thread. */
 void http_loop_return(struct http_loop *l, struct http_connection *c);
 

@@ -14,6 +14,7 @@
 #define DEFAULT_HEADER_MS 10000
 #define DEFAULT_KEEP_ALIVE_MS 60000
 #define DEFAULT_IDLE_MS 60000
+#define DEFAULT_STALL_MS 30000
 #define DEFAULT_WINDOW_MS 60000
 
 static struct metric requests_total = METRIC_COUNTER("weir_http_requests_total", "HTTP requests answered.", "status");
@@ -81,9 +82,14 @@ size_t http_header_count(const struct http_request *rq, const char *name)
     return count;
 }
 
-bool http_query(const struct http_request *rq, const char *name, char *out, size_t size)
+int http_query(const struct http_request *rq, const char *name, char *out, size_t size, bool *ret_given, struct err *e)
 {
-    return http_query_find(rq->message.query, name, out, size);
+    enum http_query_result result = http_query_find(rq->message.query, name, out, size);
+
+    if (result == HTTP_QUERY_BAD)
+        return err_set(e, ERR_INVALID, "the value of %s is too long", name);
+    *ret_given = result == HTTP_QUERY_FOUND;
+    return 0;
 }
 
 bool http_content_length(const struct http_request *rq, uint64_t *ret)
@@ -96,6 +102,11 @@ bool http_content_length(const struct http_request *rq, uint64_t *ret)
 const char *http_peer(const struct http_request *rq)
 {
     return rq->peer;
+}
+
+const char *http_peer_group(const struct http_request *rq)
+{
+    return rq->group;
 }
 
 const struct log_ids *http_log_ids(const struct http_request *rq)
@@ -212,8 +223,7 @@ static bool admit(struct http_request *rq)
 
 /* --- Serving --- */
 
-/* For logs: what stands behind a '~' in a path is a secret. */
-static const char *shown_path(const struct http_request *rq, char out[HTTP_PATH_SIZE])
+const char *http_shown_path(const struct http_request *rq, char out[HTTP_PATH_SIZE])
 {
     size_t len = strcspn(rq->path, "~");
 
@@ -230,8 +240,8 @@ static void log_failure(const struct http_request *rq, const struct err *e)
         level = LOG_ERROR;
     else if (e->kind == ERR_TEMPORARY || e->kind == ERR_BUSY || e->kind == ERR_STALE)
         level = LOG_WARN;
-    log_write(level, &rq->ids, "request failed", "method", rq->message.method, "path", shown_path(rq, path), "kind",
-              err_kind_name(e->kind), "error", e->text, (char *)0);
+    log_write(level, &rq->ids, "request failed", "method", rq->message.method, "path", http_shown_path(rq, path),
+              "kind", err_kind_name(e->kind), "error", e->text, (char *)0);
 }
 
 /* What is our own fault or that of a service behind us is told to the log, not to the client. */
@@ -311,7 +321,9 @@ static void answer(struct http_request *rq)
         return;
     }
     rq->cors = rq->route->cors;
-    if (admit(rq))
+    if (!http_cors_admits(rq))
+        http_problem(rq, 403, "cross-origin", NULL, "Pages of this origin may not do this; see CORS_ORIGINS.");
+    else if (admit(rq))
         run_handler(rq);
 }
 
@@ -326,7 +338,7 @@ static void account(const struct http_request *rq)
     metric_add(&requests_total, classes[rq->status >= 100 && rq->status < 600 ? rq->status / 100 : 0], 1);
     metric_observe(&request_seconds, NULL, seconds);
     if (log_enabled(level))
-        log_write(level, &rq->ids, "request", "method", rq->message.method, "path", shown_path(rq, path), "status",
+        log_write(level, &rq->ids, "request", "method", rq->message.method, "path", http_shown_path(rq, path), "status",
                   num_i64(rq->status).s, "bytes", num_u64(rq->sent).s, "ms", num_double(seconds * 1e3, 1).s, "peer",
                   rq->peer, (char *)0);
 }
@@ -358,6 +370,7 @@ void http_serve(struct http_worker *w)
         str_copy(rq->id, sizeof rq->id, id);
     str_copy(peer, sizeof peer, rq->peer);
     http_client_address(&s->trusted, peer, &rq->message.head, rq->peer);
+    http_address_group(rq->peer, rq->group);
     rq->is_head = strcmp(rq->message.method, "HEAD") == 0; /* what is overridden is still framed as it was asked */
 
     atomic_fetch_add(&s->requests, 1);
@@ -431,6 +444,8 @@ int http_server_start(const struct http_server_options *options, struct http_ser
         s->options.keep_alive_timeout_ms = DEFAULT_KEEP_ALIVE_MS;
     if (s->options.idle_timeout_ms == 0)
         s->options.idle_timeout_ms = DEFAULT_IDLE_MS;
+    if (s->options.stall_timeout_ms == 0)
+        s->options.stall_timeout_ms = DEFAULT_STALL_MS;
     if (s->options.min_rate_window_ms == 0)
         s->options.min_rate_window_ms = DEFAULT_WINDOW_MS;
     share_out(s);
@@ -468,7 +483,7 @@ static void end_requests(struct http_server *s, uint64_t grace_ms)
 
     s->stopping = true;
     s->ops->stop_accepting(s);
-    while (s->connections > 0 && clock_mono_ms() < deadline)
+    while (!s->ops->is_quiet(s) && clock_mono_ms() < deadline)
         clock_sleep_ms(5);
     s->cutting = true;
     cut_off(s);

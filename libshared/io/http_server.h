@@ -16,8 +16,9 @@
  * (400: both Transfer-Encoding and Content-Length, several of either, a Content-Length that is not all digits, more than
  * 63 headers, lines that are no headers or do not end in CR LF, no or several Host; 431: headers over 16 KiB; 408: headers
  * not complete in time). It has answered 404, 405 with Allow, 400 for paths and queries that could be read in two ways,
- * 413, and OPTIONS (CORS preflight, unless a route takes it). Every answer carries X-Request-ID. Logs show a path up to the
- * first '~': what stands behind it is a secret.
+ * 413, OPTIONS (CORS preflight, unless a route takes it), and 403 for what a page of another origin may not change: a browser
+ * sends some POSTs without asking first. Every answer carries X-Request-ID. Logs show a path up to the first '~': what
+ * stands behind it is a secret.
  *
  * Threads. Of N (more than 64; below that half instead of 32 and a quarter instead of 8)
  *   - N − 32 may read bodies; a further request for a route with `body` gets 503 with Retry-After before its body;
@@ -49,8 +50,8 @@ struct http_route {
     const char *path;   /* "/api/v1/videos/{id}/retry"; a last segment "{rest...}" takes the remaining path */
     http_handler *handler;
     bool body;   /* takes a request body; others refuse one over 64 KiB */
-    bool always; /* served by the threads kept free, also when the server is full */
-    bool cors;   /* answers say what a page of another origin may do with them, see cors_origins */
+    bool always; /* served by the threads kept free, also when the server is full; its client has a second to take it */
+    bool cors;   /* pages of other origins may use it, see cors_origins */
     int busy;    /* status when no thread is free for it; 0: 503 */
 };
 
@@ -70,6 +71,7 @@ struct http_server_options {
     uint64_t header_timeout_ms;     /* from the first byte of the headers to their last, whatever comes; 0: 10000 */
     uint64_t keep_alive_timeout_ms; /* idle between two requests; 0: 60000; civetweb knows header_timeout_ms only */
     uint64_t idle_timeout_ms;       /* body: no byte for so long → ERR_TIMEOUT; 0: 60000 */
+    uint64_t stall_timeout_ms;      /* answer: nothing of it taken for so long → ERR_DISCONNECTED; 0: 30000 */
     uint64_t min_rate;              /* body: bytes per second over a minute, below → ERR_TIMEOUT; 0: off */
     uint64_t min_rate_window_ms;    /* that minute; 0: 60000 */
     enum http_backend backend;
@@ -84,7 +86,8 @@ int http_server_start(const struct http_server_options *options, struct http_ser
     __attribute__((warn_unused_result));
 uint16_t http_server_port(const struct http_server *s);
 /* Stops accepting, closes idle connections, lets running requests end for up to grace_ms, then cuts their connections off
- * (reads and writes fail with ERR_DISCONNECTED) and waits until their handlers have returned; frees. NULL is fine. */
+ * (reads and writes fail with ERR_DISCONNECTED) and waits until their handlers have returned; frees. NULL is fine. HTTP_POLL
+ * serves those, too, whose requests are on their way, and ends no connection before its client has read the answer. */
 void http_server_stop(struct http_server *s, uint64_t grace_ms);
 /* True once http_server_stop was called: long answers (events) end themselves. */
 bool http_stopping(const struct http_request *rq);
@@ -95,11 +98,13 @@ const char *http_path(const struct http_request *rq);                         /*
 const char *http_path_param(const struct http_request *rq, const char *name); /* decoded; NULL when not in the route */
 const char *http_header(const struct http_request *rq, const char *name);     /* NULL when absent; first of several */
 size_t http_header_count(const struct http_request *rq, const char *name);    /* how many there are of that name */
-/* Decoded value of a query parameter into `out`; false when absent, malformed or too long. */
-bool http_query(const struct http_request *rq, const char *name, char *out, size_t size);
+/* Decoded value of a query parameter into `out`, if one is given. ERR_INVALID: it does not fit. */
+int http_query(const struct http_request *rq, const char *name, char *out, size_t size, bool *ret_given, struct err *e)
+    __attribute__((warn_unused_result));
 /* False when the request has no Content-Length. */
 bool http_content_length(const struct http_request *rq, uint64_t *ret);
 const char *http_peer(const struct http_request *rq);              /* client address, behind trusted proxies */
+const char *http_peer_group(const struct http_request *rq);        /* for limits, see http_address_group */
 const struct log_ids *http_log_ids(const struct http_request *rq); /* request id */
 
 /* Reads what has come of the body, up to `size` bytes, waiting for the first; *ret_len 0 is its end. The first call sends
@@ -142,8 +147,8 @@ void http_problem(struct http_request *rq, int status, const char *type, const s
 int http_status_of(enum err_kind kind, const char **ret_type);
 
 /* A streamed answer. length UINT64_MAX: not known (chunked). For HEAD http_write does nothing. When the handler fails
- * afterwards the connection is cut, so that the answer does not look complete. A client that takes nothing for 30 s is
- * gone. */
+ * afterwards the connection is cut, so that the answer does not look complete. A client that takes nothing for
+ * stall_timeout_ms is gone. */
 int http_begin(struct http_request *rq, int status, const struct http_field *fields, const char *content_type,
                uint64_t length, struct err *e) __attribute__((warn_unused_result));
 int http_write(struct http_request *rq, const void *data, size_t len, struct err *e)

@@ -85,6 +85,23 @@ bool http_networks_hold(const struct http_networks *networks, const char *addres
     return false;
 }
 
+void http_address_group(const char *address, char out[HTTP_ADDRESS_SIZE])
+{
+    unsigned char bytes[16];
+    char text[HTTP_ADDRESS_SIZE];
+
+    str_copy(out, HTTP_ADDRESS_SIZE, address);
+    if (!parse_address(address, bytes))
+        return;
+    if (memcmp(bytes, mapped, sizeof mapped) == 0) {
+        inet_ntop(AF_INET, bytes + sizeof mapped, out, HTTP_ADDRESS_SIZE);
+        return;
+    }
+    memset(bytes + 8, 0, 8);
+    inet_ntop(AF_INET6, bytes, text, sizeof text);
+    str_format(out, HTTP_ADDRESS_SIZE, "%s/64", text);
+}
+
 /* One member of X-Forwarded-For: an address, perhaps with a port ("1.2.3.4:5", "[::1]:5"). False when it is none. */
 static bool read_hop(const char *text, size_t len, char out[HTTP_ADDRESS_SIZE])
 {

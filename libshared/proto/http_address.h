@@ -28,6 +28,10 @@ int http_networks_parse(const char *list, struct http_networks *ret, struct err 
 /* Whether an address (text, IPv4 or IPv6) lies in one of them. */
 bool http_networks_hold(const struct http_networks *networks, const char *address);
 
+/* Whom limits count as one: an IPv4 address ("192.0.2.1", from ::ffff:192.0.2.1 too), or of an IPv6 address the network of 64
+ * bits ("2001:db8:1:2::/64"), in which one customer has as many addresses as they like. What is no address stays as it is. */
+void http_address_group(const char *address, char out[HTTP_ADDRESS_SIZE]);
+
 /* The client's address: the peer's own, unless that is trusted; then the last address in X-Forwarded-For (all lines of
  * it, in order) that is not, or the first when all are. Stops at anything that is not an address. */
 void http_client_address(const struct http_networks *trusted, const char *peer, const struct http_head *head,

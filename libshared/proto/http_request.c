@@ -249,21 +249,21 @@ static bool query_name_is(const char *s, size_t len, const char *name)
     return decode_query(s, len, decoded, sizeof decoded) && strcmp(decoded, name) == 0;
 }
 
-bool http_query_find(const char *query, const char *name, char *out, size_t size)
+enum http_query_result http_query_find(const char *query, const char *name, char *out, size_t size)
 {
-    char value[1024];
+    char value[HTTP_HEAD_SIZE];
 
     for (const char *pair = query; pair != NULL && *pair != '\0';) {
         size_t len = strcspn(pair, "&");
         size_t name_len = strcspn(pair, "=&");
         if (query_name_is(pair, name_len, name)) {
             size_t skip = name_len < len ? name_len + 1 : len;
-            return decode_query(pair + skip, len - skip, value, sizeof value) && strlen(value) < size &&
-                   str_copy(out, size, value);
+            bool fits = decode_query(pair + skip, len - skip, value, sizeof value) && strlen(value) < size;
+            return fits && str_copy(out, size, value) ? HTTP_QUERY_FOUND : HTTP_QUERY_BAD;
         }
         pair += len + (pair[len] == '&');
     }
-    return false;
+    return HTTP_QUERY_ABSENT;
 }
 
 /* --- Routes --- */

@@ -70,9 +70,10 @@ struct http_match {
 bool http_route_match(const char *pattern, const char *path, struct http_match *ret);
 const char *http_match_param(const struct http_match *match, const char *name); /* NULL when the route has none such */
 
-/* Decodes the value of the first `name` in a query ("a=1&b=%20+"; "+" is a space; a name alone has the value ""). False
- * when there is none, the escapes are malformed, NUL or text that is not UTF-8 comes out, or it does not fit. */
-bool http_query_find(const char *query, const char *name, char *out, size_t size);
+/* Decodes the value of the first `name` in a query (NULL: none; "a=1&b=%20+"; "+" is a space; a name alone has the value "").
+ * BAD: the escapes are malformed, NUL or text that is not UTF-8 comes out, or it does not fit. */
+enum http_query_result { HTTP_QUERY_ABSENT, HTTP_QUERY_FOUND, HTTP_QUERY_BAD };
+enum http_query_result http_query_find(const char *query, const char *name, char *out, size_t size);
 /* Whether every name and value of a query (NULL: none) is properly escaped UTF-8 without NUL. */
 bool http_query_valid(const char *query);
 

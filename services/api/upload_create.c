@@ -52,7 +52,7 @@ static int open_session(struct tus_call *c, uint64_t length, struct upload **ret
     int r = read_metadata(c, &m, e);
     if (r != 0)
         return r;
-    r = upload_new(c->api->uploads, origin, http_peer(c->rq), &u, &refusal, e);
+    r = upload_new(c->api->uploads, origin, http_peer_group(c->rq), &u, &refusal, e);
     if (r != 0)
         return refusal != UPLOAD_FAILED ? tus_call_refuse(c, refusal, e) : r;
     make_name(c, upload_video_id(u));

@@ -237,7 +237,7 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
 {
     enum upload_refusal refusal;
 
-    int r = upload_new(api->uploads, UPLOAD_FORM, http_peer(rq), &f->upload, &refusal, e);
+    int r = upload_new(api->uploads, UPLOAD_FORM, http_peer_group(rq), &f->upload, &refusal, e);
     if (r != 0 && refusal != UPLOAD_FAILED)
         return respond_refused(rq, refusal, e);
     if (r == 0)

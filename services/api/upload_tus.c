@@ -113,7 +113,7 @@ static int patch_open(const struct tus_call *c, const struct upload_state *s, st
     enum upload_refusal refusal = UPLOAD_FAILED;
     struct upload *u;
 
-    int r = upload_resume(c->api->uploads, s, http_peer(c->rq), &u, &refusal, e);
+    int r = upload_resume(c->api->uploads, s, http_peer_group(c->rq), &u, &refusal, e);
     if (r != 0)
         return tus_call_refuse(c, refusal, e);
     r = patch_session(c, u, e);

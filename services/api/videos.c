@@ -130,8 +130,12 @@ static int read_limit(const struct http_request *rq, unsigned *ret, struct err *
 {
     char text[QUERY_SIZE];
     uint64_t limit = LIST_DEFAULT;
+    bool given;
 
-    if (http_query(rq, "limit", text, sizeof text) && (!str_to_u64(text, &limit) || limit < 1 || limit > LIST_MAX))
+    int r = http_query(rq, "limit", text, sizeof text, &given, e);
+    if (r != 0)
+        return r;
+    if (given && (!str_to_u64(text, &limit) || limit < 1 || limit > LIST_MAX))
         return err_set(e, ERR_INVALID, "limit must be a number from 1 to %d", LIST_MAX);
     *ret = (unsigned)limit;
     return 0;
@@ -139,14 +143,18 @@ static int read_limit(const struct http_request *rq, unsigned *ret, struct err *
 
 static int read_query(const struct http_request *rq, struct list_query *ret, struct err *e)
 {
-    char cursor[QUERY_SIZE] = "", state[QUERY_SIZE];
+    char cursor[QUERY_SIZE], state[QUERY_SIZE];
+    bool given = false;
 
     int r = read_limit(rq, &ret->limit, e);
+    if (r == 0)
+        r = http_query(rq, "cursor", cursor, sizeof cursor, &given, e);
+    if (r == 0)
+        r = http_query(rq, "state", state, sizeof state, &ret->by_state, e);
     if (r != 0)
         return r;
-    if (http_query(rq, "cursor", cursor, sizeof cursor) && !str_copy(ret->cursor, sizeof ret->cursor, cursor))
+    if (given && !str_copy(ret->cursor, sizeof ret->cursor, cursor))
         return err_set(e, ERR_INVALID, "cursor must be \"next\" of another page");
-    ret->by_state = http_query(rq, "state", state, sizeof state);
     if (ret->by_state && !video_state_parse(state, &ret->state))
         return err_set(e, ERR_INVALID,
                        "state must be one of uploading, waiting, active, delayed, completed, failed, cancelled");

@@ -42,11 +42,12 @@ static int on_echo(struct http_request *rq, void *ctx, struct err *e)
     struct buf text BUF_AUTO;
     char q[16] = "-";
     const char *x = http_header(rq, "X-Test");
+    bool given;
 
     (void)ctx;
-    (void)e;
     buf_init(&text, 4096);
-    http_query(rq, "q", q, sizeof q);
+    if (http_query(rq, "q", q, sizeof q, &given, e) != 0)
+        return -ERR_INVALID;
     buf_printf(&text, "%s %s id=%s rest=%s q=%s x=%s peer=%s", http_method(rq), http_path(rq),
                http_path_param(rq, "id"), http_path_param(rq, "rest"), q, x == NULL ? "-" : x, http_peer(rq));
     http_respond(rq, 200, (struct http_field[]){{"X-Bad", x}, {"X-None", NULL}, {NULL, NULL}}, "text/plain", text.data,
@@ -126,9 +127,11 @@ static int on_refuse(struct http_request *rq, void *ctx, struct err *e)
 static int on_fail(struct http_request *rq, void *ctx, struct err *e)
 {
     char kind[2] = "1";
+    bool given;
 
     (void)ctx;
-    http_query(rq, "kind", kind, sizeof kind);
+    if (http_query(rq, "kind", kind, sizeof kind, &given, e) != 0)
+        return -ERR_INVALID;
     return err_set(e, (enum err_kind)(*kind - '0'), "reason with \"quotes\"");
 }
 
@@ -136,12 +139,14 @@ static int on_stream(struct http_request *rq, void *ctx, struct err *e)
 {
     char length[8] = "", cut[8] = "";
     uint64_t n = UINT64_MAX;
+    bool given;
     int r;
 
     (void)ctx;
-    if (http_query(rq, "length", length, sizeof length) && !str_to_u64(length, &n))
+    if (http_query(rq, "length", length, sizeof length, &given, e) != 0 || (given && !str_to_u64(length, &n)))
         return err_set(e, ERR_INVALID, "length");
-    http_query(rq, "cut", cut, sizeof cut);
+    if ((r = http_query(rq, "cut", cut, sizeof cut, &given, e)) != 0)
+        return r;
     if ((r = http_begin(rq, 200, NULL, "text/plain", n, e)) != 0 || (r = http_write(rq, "one ", 4, e)) != 0 ||
         (r = http_write(rq, "", 0, e)) != 0 || (r = http_write(rq, "two", 3, e)) != 0)
         return r;

@@ -86,6 +86,17 @@ START_TEST(waits_for_headers_so_long_only)
 }
 END_TEST
 
+START_TEST(gives_up_on_a_client_that_takes_nothing)
+{
+    http_fixture_start((struct http_server_options){.stall_timeout_ms = 200});
+    int fd = connect_to_server();
+    send_text(fd, GET("/flood"));
+    http_wait_for_result();
+    ck_assert_int_eq(http_seen.last_result, -ERR_DISCONNECTED);
+    close(fd);
+}
+END_TEST
+
 START_TEST(cuts_off_a_ninth_slow_connection_of_one_peer)
 {
     int fds[12];
@@ -182,6 +193,25 @@ START_TEST(answers_health_checks_while_all_others_are_busy)
 }
 END_TEST
 
+/* Who asks again and again for what is always served, and takes no answer. */
+START_TEST(answers_health_checks_while_others_do_not_read_theirs)
+{
+    static const char metrics[] = GET("/metrics");
+    int fds[16], few = 4096;
+
+    http_fixture_start((struct http_server_options){.threads = 8});
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        fds[i] = connect_to_server();
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &few, sizeof few);
+        while (send(fds[i], metrics, sizeof metrics - 1, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof metrics - 1)
+            ;
+    }
+    for (int i = 0; i < 3; i++)
+        assert_health(4000);
+    close_all(fds, ARRAY_SIZE(fds));
+}
+END_TEST
+
 START_TEST(gives_an_idle_connections_thread_to_a_new_one)
 {
     int fds[40];
@@ -261,6 +291,54 @@ START_TEST(cuts_off_what_does_not_end_in_time)
 }
 END_TEST
 
+#define CROWD 100
+
+/* They have sent their requests: nobody else will tell them that it ends. */
+START_TEST(answers_those_who_came_before_it_stopped)
+{
+    pthread_t thread;
+    uint64_t grace_ms = 5000;
+    struct answer answer;
+    int fds[CROWD];
+
+    allow_descriptors();
+    http_fixture_start((struct http_server_options){0});
+    open_slow_clients(fds, CROWD, GET("/hello"));
+    ck_assert_int_eq(pthread_create(&thread, NULL, stop_thread, &grace_ms), 0);
+    for (size_t i = 0; i < CROWD; i++) {
+        read_answer(fds[i], false, &answer);
+        ck_assert(answer.status == 200 || answer.status == 503); /* there are eight threads */
+    }
+    close_all(fds, CROWD);
+    pthread_join(thread, NULL);
+    ck_assert_uint_lt(grace_ms, 3000);
+}
+END_TEST
+
+static char megabyte[1 << 20];
+
+START_TEST(lets_a_refusal_be_read_while_it_stops)
+{
+    pthread_t thread;
+    uint64_t grace_ms = 5000;
+    struct answer answer;
+
+    http_fixture_start((struct http_server_options){0});
+    int fd = connect_to_server();
+    send_text(fd, "POST /refuse HTTP/1.1\r\nContent-Length: 31457280\r\n" END);
+    wait_until_readable(&fd, 1, 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, stop_thread, &grace_ms), 0);
+    for (int other; (other = connect_to_server()) >= 0; close(other)) /* until it has begun to stop */
+        clock_sleep_ms(1);
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(send(fd, megabyte, sizeof megabyte, MSG_NOSIGNAL), sizeof megabyte);
+    read_answer(fd, false, &answer);
+    ck_assert_int_eq(answer.status, 503);
+    close(fd);
+    pthread_join(thread, NULL);
+}
+END_TEST
+
 START_TEST(says_why_it_does_not_start)
 {
     struct http_server_options options = {
@@ -299,14 +377,21 @@ static TCase *make_case(enum http_backend backend)
 
     tcase_add_test(tcase, closes_idle_connections);
     tcase_add_test(tcase, waits_for_headers_so_long_only);
+    tcase_add_test(tcase, gives_up_on_a_client_that_takes_nothing);
     tcase_add_test(tcase, cuts_off_a_ninth_slow_connection_of_one_peer);
     tcase_add_test(tcase, answers_health_checks_while_300_clients_are_slow_with_their_headers);
-    if (backend == HTTP_POLL)
+    if (backend == HTTP_POLL) {
         tcase_add_test(tcase, answers_health_checks_while_300_clients_are_slow_with_their_bodies);
+        tcase_add_test(tcase, answers_health_checks_while_others_do_not_read_theirs);
+    }
     tcase_add_test(tcase, answers_health_checks_while_all_others_are_busy);
     tcase_add_test(tcase, gives_an_idle_connections_thread_to_a_new_one);
     tcase_add_test(tcase, lets_requests_end_when_it_stops);
     tcase_add_test(tcase, cuts_off_what_does_not_end_in_time);
+    if (backend == HTTP_POLL) {
+        tcase_add_test(tcase, answers_those_who_came_before_it_stopped);
+        tcase_add_test(tcase, lets_a_refusal_be_read_while_it_stops);
+    }
     tcase_add_test(tcase, says_why_it_does_not_start);
     return tcase;
 }

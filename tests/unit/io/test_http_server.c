@@ -166,6 +166,40 @@ START_TEST(answers_origins_by_name)
 }
 END_TEST
 
+/* What a browser sends without asking first. /refuse is for pages of other origins, /echo is not. */
+static const struct {
+    const char *origins, *path, *fields;
+    int status;
+} visitors[] = {
+    {"http://a", "/echo/x", "", 200},
+    {"http://a", "/echo/x", "Origin: http://localhost\r\n", 200},
+    {"http://a", "/echo/x", "Origin: https://LOCALHOST\r\nSec-Fetch-Site: same-origin\r\n", 200},
+    {"http://a", "/echo/x", "Sec-Fetch-Site: none\r\n", 200},
+    {"http://a", "/echo/x", "Origin: http://b\r\nSec-Fetch-Site: same-origin\r\n", 200}, /* behind a proxy */
+    {"http://a", "/echo/x", "Origin: http://a\r\n", 403},
+    {"http://a", "/echo/x", "Origin: null\r\n", 403},
+    {"*", "/echo/x", "Origin: http://localhost.b\r\n", 403},
+    {"*", "/echo/x", "Origin: http://localhost\r\nSec-Fetch-Site: cross-site\r\n", 403},
+    {"*", "/echo/x", "Sec-Fetch-Site: same-site\r\n", 403},
+    {"*", "/echo/x", "Origin: http://b\r\nX-HTTP-Method-Override: PATCH\r\n", 403},
+    {"*", "/refuse", "Origin: http://b\r\n", 503},
+    {"*", "/refuse", "Origin: null\r\nSec-Fetch-Site: cross-site\r\n", 503},
+    {"http://a", "/refuse", "Origin: http://a\r\nSec-Fetch-Site: cross-site\r\n", 503},
+    {"http://a", "/refuse", "Origin: http://b\r\n", 403},
+    {NULL, "/refuse", "Origin: http://b\r\n", 403},
+};
+
+START_TEST(lets_other_pages_change_nothing)
+{
+    char request[512];
+
+    http_fixture_start((struct http_server_options){.cors_origins = visitors[_i].origins, .method_override = true});
+    str_format(request, sizeof request, "POST %s HTTP/1.1\r\nContent-Length: 0\r\n%s" END, visitors[_i].path,
+               visitors[_i].fields);
+    ck_assert_int_eq(ask(request).status, visitors[_i].status);
+}
+END_TEST
+
 START_TEST(leaves_options_to_a_handler)
 {
     http_fixture_start((struct http_server_options){.cors_origins = "http://a", .cors_methods = "PATCH"});
@@ -236,6 +270,7 @@ static const struct {
     {GET("/%zz"), 400, false, "bad-request"},
     {GET("/hello?a=%zz"), 400, false, "The query"},
     {GET("/hello?a=%ff"), 400, false, "The query"},
+    {GET("/echo/a/b?q=0123456789abcdef"), 400, false, "the value of q is too long"},
     {"GET /hello HTTP/1.1\r\n\r\n", 400, true, "Host"},
     {"GET /hello HTTP/1.1\r\n" HOST END, 400, true, "Host"},
     {"GET /hello HTTP/2.0\r\n" END, 505, true, "HTTP/1.1"},
@@ -429,6 +464,7 @@ static TCase *make_case(enum http_backend backend)
     tcase_add_test(tcase, believes_trusted_proxies_only);
     tcase_add_test(tcase, answers_cors);
     tcase_add_test(tcase, answers_origins_by_name);
+    tcase_add_loop_test(tcase, lets_other_pages_change_nothing, 0, (int)ARRAY_SIZE(visitors));
     tcase_add_test(tcase, leaves_options_to_a_handler);
     tcase_add_test(tcase, overrides_methods);
     tcase_add_test(tcase, shows_health_and_metrics);

@@ -211,6 +211,8 @@ END_TEST
 
 /* --- Queries --- */
 
+static const char bad[] = "before";
+
 static const struct {
     const char *query, *name, *value; /* NULL: none */
 } queries[] = {
@@ -229,20 +231,23 @@ static const struct {
     {"a=b+c%20d%2B", "a", "b c d+"},
     {"%61=1", "a", "1"},
     {"a=%C3%A4", "a", "\xC3\xA4"},
-    {"a=12345678", "a", NULL}, /* does not fit into 8 bytes */
+    {"a=12345678", "a", bad}, /* does not fit into 8 bytes */
     {"a=1234567", "a", "1234567"},
-    {"a=%", "a", NULL},
-    {"a=%4&b", "a", NULL},
-    {"a=%00", "a", NULL},
-    {"a=%E4", "a", NULL},
-    {"a=%4g", "a", NULL},
+    {"a=%", "a", bad},
+    {"a=%4&b", "a", bad},
+    {"a=%00", "a", bad},
+    {"a=%E4", "a", bad},
+    {"a=%4g", "a", bad},
 };
 
 START_TEST(finds_query_parameters)
 {
     char out[8] = "before";
 
-    ck_assert_int_eq(http_query_find(queries[_i].query, queries[_i].name, out, sizeof out), queries[_i].value != NULL);
+    ck_assert_int_eq(http_query_find(queries[_i].query, queries[_i].name, out, sizeof out),
+                     queries[_i].value == bad    ? HTTP_QUERY_BAD
+                     : queries[_i].value != NULL ? HTTP_QUERY_FOUND
+                                                 : HTTP_QUERY_ABSENT);
     ck_assert_str_eq(out, queries[_i].value == NULL ? "before" : queries[_i].value);
 }
 END_TEST
@@ -381,6 +386,28 @@ START_TEST(bounds_networks)
 }
 END_TEST
 
+START_TEST(counts_one_customer_once)
+{
+    static const struct {
+        const char *address, *group;
+    } rows[] = {
+        {"192.0.2.1", "192.0.2.1"},
+        {"::ffff:192.0.2.1", "192.0.2.1"},
+        {"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
+        {"2001:0DB8:1:2::1", "2001:db8:1:2::/64"},
+        {"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8:ffff:ffff::/64"},
+        {"::1", "::/64"},
+        {"unknown", "unknown"},
+    };
+    char group[HTTP_ADDRESS_SIZE];
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        http_address_group(rows[i].address, group);
+        ck_assert_str_eq(group, rows[i].group);
+    }
+}
+END_TEST
+
 static const struct {
     const char *peer, *first, *second; /* X-Forwarded-For lines */
     const char *client;
@@ -438,6 +465,7 @@ int main(void)
     tcase_add_loop_test(tcase, holds_addresses, 0, (int)ARRAY_SIZE(networks));
     tcase_add_loop_test(tcase, refuses_bad_networks, 0, (int)ARRAY_SIZE(bad_networks));
     tcase_add_test(tcase, bounds_networks);
+    tcase_add_test(tcase, counts_one_customer_once);
     tcase_add_loop_test(tcase, finds_the_client_behind_trusted_proxies, 0, (int)ARRAY_SIZE(clients));
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
