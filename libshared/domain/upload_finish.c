@@ -56,8 +56,9 @@ static bool must_look(int r)
     return r == -ERR_CONFLICT || r == -ERR_NOT_FOUND || r == -ERR_STALE;
 }
 
-int upload_complete(const struct library *l, const struct upload_state *s, bool *ret_done, struct err *e)
+int upload_complete(const struct library *l, const struct upload_state *completing, bool *ret_done, struct err *e)
 {
+    const struct upload_state *s = completing;
     struct layout_key key = upload_source(s->facts.origin, s->video_id);
     int r = -ERR_NOT_FOUND;
 

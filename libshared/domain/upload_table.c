@@ -228,7 +228,7 @@ static void attended_key(const char *video_id, char out[64])
 void upload_table_answer(struct upload *u, unsigned wants)
 {
     struct redis *redis = queue_redis(u->library->queue);
-    char key[64];
+    char key[64], answer[ID_NONCE_SIZE];
 
     pthread_mutex_lock(&u->service->lock);
     u->answered = u->answering;
@@ -236,9 +236,9 @@ void upload_table_answer(struct upload *u, unsigned wants)
     pthread_mutex_unlock(&u->service->lock);
     if ((wants & UPLOAD_WANT_ANSWER) == 0)
         return;
-    attended_key(u->video_id, key); /* lost with Redis: then the other one waits for its time */
-    if (redis_do(redis, NULL, NULL, "INCR", key, NULL) == 0)
-        (void)!redis_do(redis, NULL, NULL, "PEXPIRE", key, ANSWER_MS, NULL);
+    attended_key(u->video_id, key);
+    id_nonce(answer); /* lost with Redis: then the other one waits for its time */
+    (void)!redis_do(redis, NULL, NULL, "SET", key, answer, "PX", ANSWER_MS, NULL);
 }
 
 bool upload_table_ask(struct upload_service *s, const char *video_id, uint64_t deadline_ms)
@@ -258,7 +258,8 @@ bool upload_table_ask(struct upload_service *s, const char *video_id, uint64_t d
     return busy;
 }
 
-static bool read_answers(struct redis *redis, const char *video_id, uint64_t *ret)
+/* The last answer of whoever writes to it, "" for none: each is another. */
+static bool read_answer(struct redis *redis, const char *video_id, char ret[ID_NONCE_SIZE])
 {
     REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
     char key[64];
@@ -266,8 +267,8 @@ static bool read_answers(struct redis *redis, const char *video_id, uint64_t *re
     attended_key(video_id, key);
     if (redis_do(redis, &reply, NULL, "GET", key, NULL) != 0)
         return false;
-    *ret = 0;
-    return redis_reply_type(reply) == REDIS_NIL || str_to_u64(redis_reply_string(reply), ret);
+    const char *answer = redis_reply_string(reply);
+    return str_copy(ret, ID_NONCE_SIZE, answer != NULL ? answer : "");
 }
 
 /* Whether there is nothing to wait for any more. */
@@ -285,14 +286,14 @@ void upload_table_ask_remote(struct upload_service *s, const struct upload_state
                              uint64_t deadline_ms)
 {
     struct redis *redis = queue_redis(s->options.library->queue);
-    uint64_t before, now;
+    char before[ID_NONCE_SIZE], now[ID_NONCE_SIZE];
 
-    if (!read_answers(redis, known->video_id, &before) ||
+    if (!read_answer(redis, known->video_id, before) ||
         upload_desk_ask(redis, holder, known->video_id, UPLOAD_ASK_RECORD, NULL) != 0)
         return;
     do
         clock_sleep_ms(POLL_MS);
-    while (clock_mono_ms() < deadline_ms && read_answers(redis, known->video_id, &now) && now == before &&
+    while (clock_mono_ms() < deadline_ms && read_answer(redis, known->video_id, now) && strcmp(now, before) == 0 &&
            !has_moved(s, known));
 }
 

@@ -80,6 +80,7 @@ static void open_filling(struct upload *u)
 
     if (before >= u->service->options.part_size) /* numbers are scarce, so tails make up a part */
         before = 0;
+    atomic_fetch_and(&u->wants, ~(unsigned)UPLOAD_WANT_SPILL); /* that was of the chain before */
     block_chain_open(&u->filling, u->service->pool, u->ordinal + 1, before, ask_to_spill, u);
     u->fills = true;
 }
