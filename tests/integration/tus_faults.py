@@ -49,7 +49,8 @@ def parts_left(weir):
     parts = []
     for key in left:
         for upload_id in multipart_ids(weir, key):
-            parts += re.findall(rb"<PartNumber>", weir.store.server.call("GET", f"/{weir.store.raw}/{key}", {"uploadId": upload_id})[1])
+            _, body = weir.store.server.call("GET", f"/{weir.store.raw}/{key}", {"uploadId": upload_id})
+            parts += re.findall(rb"<PartNumber>", body)
     return parts
 
 
