@@ -112,7 +112,7 @@ def test_cut_off_from_the_store_in_mid_patch(faulty):  # noqa: F811
         faulty.store.refuses = True
         in_background(send_slowly, line, data[10 * MIB:])
         there.resume(url, data, acknowledged=told, timeout=90)
-    check_settled(faulty, url, data)
+    check_settled(faulty, url, data, killed=True)
 
 
 def test_neither_redis_nor_the_store_knows(weir_minio):
