@@ -49,6 +49,22 @@ static int delete_video(const struct reconcile_scope *scope, const char *video_i
     return scope->dry_run ? 0 : removal_delete(scope->library, video_id, NULL, e);
 }
 
+/* One that nobody has finished. Its log is closed before anything else, so that a writer who is about to finish it is either
+ * too late, or was in time and has told its client. */
+static int give_up(const struct reconcile_scope *scope, const char *video_id, const char *why,
+                   struct reconcile_counts *counts, struct err *e)
+{
+    const struct library *l = scope->library;
+    UPLOAD_RECORD_AUTO struct upload_record before = {.kind = UPLOAD_CREATED};
+    int r = 0;
+
+    if (!scope->dry_run)
+        r = upload_log_close(l->store, l->raw, video_id, true, &before, e);
+    if (r != 0 || before.kind == UPLOAD_COMPLETING)
+        return r;
+    return delete_video(scope, video_id, why, counts, e);
+}
+
 /* As long as the marker stands: a process that was frozen may still add something. */
 static int repeat_deletion(const struct reconcile_scope *scope, const char *video_id, struct reconcile_counts *counts,
                            struct err *e)
@@ -89,7 +105,7 @@ static bool has_log(const struct upload_state *s)
 
 static bool is_partial(const struct upload_state *s)
 {
-    return has_log(s) && s->kind != UPLOAD_CLOSED && s->facts.origin == UPLOAD_PARTIAL;
+    return has_log(s) && s->facts.origin == UPLOAD_PARTIAL; /* one that was emptied tells nothing of it */
 }
 
 /* A finished partial upload expires too, unlike a video. */
@@ -113,24 +129,52 @@ static int is_alive(const struct reconcile_scope *scope, const char *video_id, u
     return upload_seat_taken(scope->library, video_id, ret, e);
 }
 
+/* During a rebuild that is left to the next look. */
+static int tell_cache(const struct reconcile_scope *scope, const struct upload_state *s, const char *epoch,
+                      struct err *e)
+{
+    if (scope->dry_run || epoch[0] == '\0')
+        return 0;
+    int r = upload_cache_put(scope->library->queue, s, epoch, e);
+    return r == -ERR_BUSY ? 0 : unless_deleted(r);
+}
+
 /* It waits for its client until it expires, whoever writes to it. Putting it into the cache puts it into the index of open
- * uploads, too; during a rebuild that is left to the next look. */
+ * uploads, too. */
 static int keep_open(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
                      const char *epoch, struct reconcile_counts *counts, struct err *e)
 {
     int r = v->record != NULL ? tell_redis(scope, v, counts, e) : 0;
 
-    if (r != 0 || scope->dry_run || epoch[0] == '\0')
+    return r == 0 ? tell_cache(scope, s, epoch, e) : r;
+}
+
+/* The source of a completing one is there. */
+static int conclude(const struct reconcile_scope *scope, const struct upload_state *s, const char *epoch,
+                    struct reconcile_counts *counts, struct err *e)
+{
+    LIBRARY_VIDEO_AUTO struct library_video whole = {0};
+    struct queue *q = scope->library->queue;
+
+    counts->completed++;
+    if (s->facts.origin == UPLOAD_PARTIAL) {
+        int r = queue_finishing_remove(q, s->video_id, e);
+        return r == 0 ? tell_cache(scope, s, epoch, e) : r;
+    }
+    int r = library_read(scope->library, s->video_id, &whole, e);
+    if (r != 0 || !whole.has_source)
         return r;
-    r = upload_cache_put(scope->library->queue, s, epoch, e);
-    return r == -ERR_BUSY ? 0 : unless_deleted(r);
+    r = tell_redis(scope, &whole, counts, e);
+    if (r != 0 || s->facts.origin == UPLOAD_FORM)
+        return r;
+    r = upload_open_end(q, s->video_id, s->facts.client, e);
+    return r == 0 ? tell_cache(scope, s, epoch, e) : r;
 }
 
 /* Every byte was there, the rest can be done by anyone. */
 static int complete(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
-                    bool alive, struct reconcile_counts *counts, struct err *e)
+                    const char *epoch, bool alive, struct reconcile_counts *counts, struct err *e)
 {
-    LIBRARY_VIDEO_AUTO struct library_video whole = {0};
     bool done = false;
 
     if (scope->dry_run) {
@@ -142,15 +186,11 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
         return r;
     if (!done && alive)
         return v->record != NULL ? tell_redis(scope, v, counts, e) : 0;
-    if (!done && s->facts.origin != UPLOAD_FORM)
+    if (!done && upload_facts_resumable(&s->facts)) /* else they were with its writer */
         log_error(&(struct log_ids){.video = v->id}, "the store has lost the bytes of an upload");
     if (!done)
         return delete_video(scope, v->id, "the bytes of a broken upload are lost", counts, e);
-    counts->completed++;
-    if (s->facts.origin == UPLOAD_PARTIAL)
-        return queue_finishing_remove(scope->library->queue, v->id, e);
-    r = library_read(scope->library, v->id, &whole, e);
-    return r == 0 && whole.has_source ? tell_redis(scope, &whole, counts, e) : r;
+    return conclude(scope, s, epoch, counts, e);
 }
 
 static int look_at_log(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
@@ -161,15 +201,17 @@ static int look_at_log(const struct reconcile_scope *scope, const struct library
     int r = is_alive(scope, v->id, s->written_ms, &alive, e);
     if (r != 0)
         return r;
-    if (has_expired(scope, v, s) && (s->kind != UPLOAD_COMPLETING || is_partial(s)))
-        return delete_video(scope, v->id, "an upload that took too long", counts, e);
+    if (has_expired(scope, v, s) && s->kind != UPLOAD_COMPLETING)
+        return give_up(scope, v->id, "an upload that took too long", counts, e);
+    if (has_expired(scope, v, s) && is_partial(s))
+        return delete_video(scope, v->id, "a partial upload that nobody took", counts, e);
     if (s->kind == UPLOAD_COMPLETING)
-        return complete(scope, v, s, alive, counts, e);
+        return complete(scope, v, s, epoch, alive, counts, e);
     if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts))
         return keep_open(scope, v, s, epoch, counts, e);
     if (alive)
         return s->kind == UPLOAD_CLOSED ? 0 : tell_redis(scope, v, counts, e);
-    return delete_video(scope, v->id, "an upload without a writer", counts, e);
+    return give_up(scope, v->id, "an upload without a writer", counts, e);
 }
 
 /* The log was to be next. */
@@ -181,8 +223,7 @@ static int look_at_record(const struct reconcile_scope *scope, const struct libr
     int r = is_alive(scope, v->id, v->created_ms, &alive, e);
     if (r != 0)
         return r;
-    return alive ? tell_redis(scope, v, counts, e)
-                 : delete_video(scope, v->id, "an upload without a writer", counts, e);
+    return alive ? tell_redis(scope, v, counts, e) : give_up(scope, v->id, "an upload without a writer", counts, e);
 }
 
 /* --- Remains: something names this id, but there is no record of a video --- */

@@ -326,14 +326,10 @@ int upload_look(struct upload_service *s, const char *video_id, const char *secr
     }
     if (r != 0)
         return r;
-    if (upload_state_full(&seen->state) && seen->state.kind != UPLOAD_COMPLETING) {
-        r = finish_now(s, &seen->state, e);
-        if (r != 0 && r != -ERR_STALE)
-            return err_set(e, ERR_BUSY, "every byte is there, and the upload is being finished");
-    }
-    if (r == 0)
-        hand_over(seen, ret);
-    return r;
+    if (upload_state_full(&seen->state) && seen->state.kind != UPLOAD_COMPLETING && finish_now(s, &seen->state, e) != 0)
+        return err_set(e, ERR_BUSY, "every byte is there, and the upload is being finished");
+    hand_over(seen, ret);
+    return 0;
 }
 
 /* --- Taking up --- */

@@ -102,7 +102,7 @@ int upload_finish(struct upload *u, struct queue_video *ret, bool *ret_stored, s
  * for its client; what was not recorded is forgotten. NULL is fine. */
 void upload_free(struct upload *u);
 
-/* DELETE by its client. ERR_CONFLICT: it is finished, so it is a video now. */
+/* DELETE by its client. ERR_CONFLICT: it is finished, so it is a video now (never for UPLOAD_PARTIAL). */
 int upload_delete(struct upload_service *s, const struct upload_state *found, struct err *e)
     __attribute__((warn_unused_result));
 

@@ -108,6 +108,10 @@ static int enqueue(const struct library *l, const struct upload_state *s, struct
         .record_json = buf_cstr(record),
     };
     r = queue_enqueue(l->queue, &spec, ret_existed, e);
+    if (r == -ERR_STALE) { /* it was made long ago, and the video was tried once more since */
+        *ret_existed = true;
+        return 0;
+    }
     if (r == -ERR_NOT_FOUND) { /* deleted while it was completed: what came after the deletion goes too */
         if (removal_objects(l, s->video_id, NULL, &ignored) != 0)
             log_warn(&(struct log_ids){.video = s->video_id}, "left to the reconciler", "error", ignored.text);
@@ -171,10 +175,8 @@ static int know_parts(struct upload *u, struct err *e)
     int r = upload_fold(u->library, u->video_id, &folded, e);
     if (r != 0)
         return r;
-    if (folded.seq != u->state.seq) {
-        u->stage = UPLOAD_LOST;
-        return err_set(e, ERR_STALE, "somebody else goes on with this upload, or has ended it");
-    }
+    if (folded.seq != u->state.seq)
+        return upload_lose(u, e);
     u->state.parts = folded.parts;
     u->state.parts_known = true;
     folded.parts = NULL;
@@ -235,11 +237,7 @@ static int add_completing(struct upload *u, struct err *e)
     }
     record.takes_held = u->state.held_count > 0;
     r = upload_add_record(u, &record, with_tail ? &body : NULL, e);
-    if (r == -ERR_STALE && u->stage == UPLOAD_LOST)
-        r = adopt_completing(u, r);
     upload_record_release(&record);
-    if (r == 0)
-        u->stage = UPLOAD_ENDING;
     return r;
 }
 
@@ -317,11 +315,14 @@ static int store_source(struct upload *u, struct err *e)
     bool completing = u->state.kind == UPLOAD_COMPLETING; /* the answer of an earlier attempt was lost */
 
     int r = completing ? 0 : close_bytes(u, &tails, &tail_count, e);
+    if (r == -ERR_STALE && u->stage == UPLOAD_LOST) {
+        r = adopt_completing(u, r);
+        completing = r == 0;
+    }
     if (r != 0)
         return r;
     u->stage = UPLOAD_ENDING;
-    bool own = !completing && strcmp(u->state.writer, u->nonce) == 0;
-    r = own && u->upload_id[0] == '\0' ? store_single(u, tails, tail_count, e) : store_parts(u, e);
+    r = !completing && u->upload_id[0] == '\0' ? store_single(u, tails, tail_count, e) : store_parts(u, e);
     if (r == 0)
         upload_drop_bytes(u);
     return r;
@@ -410,7 +411,7 @@ int upload_delete(struct upload_service *s, const struct upload_state *found, st
     int r = upload_log_newest(l->store, l->raw, found->video_id, &newest, &seq, e);
     if (r != 0)
         return r;
-    if (newest.kind == UPLOAD_COMPLETING)
+    if (newest.kind == UPLOAD_COMPLETING && found->facts.origin != UPLOAD_PARTIAL)
         return err_set(e, ERR_CONFLICT, "the upload is finished: delete its video instead");
     r = removal_delete(l, found->video_id, &deleted, e);
     if (deleted) {

@@ -135,8 +135,7 @@ static void spend_tails(struct upload *u, struct seqs *list, bool repeated)
 
 /* --- The log --- */
 
-/* Who was faster knows better, and what Redis says came from us. */
-static int lose(struct upload *u, struct err *e)
+int upload_lose(struct upload *u, struct err *e)
 {
     u->stage = UPLOAD_LOST;
     if (u->epoch[0] != '\0')
@@ -154,7 +153,7 @@ int upload_add_record(struct upload *u, struct upload_record *record, const stru
 
     int r = upload_log_append(l->store, l->raw, u->video_id, u->state.seq + 1, record, tail, &head, e);
     if (r == -ERR_STALE)
-        r = lose(u, e);
+        r = upload_lose(u, e);
     else if (r != 0)
         u->doubtful = true;
     if (r == 0) {
@@ -209,7 +208,7 @@ static int take_lease(struct upload *u, struct err *e)
     if (r != 0)
         return r;
     if (verdict != UPLOAD_TAKEN)
-        return lose(u, e);
+        return upload_lose(u, e);
     upload_table_leased(u, true);
     return 0;
 }
@@ -223,6 +222,7 @@ int upload_become_writer(struct upload *u, bool sending, struct err *e)
     if (r != 0)
         return r;
     bool writer = is_writer(u), opens = sending && u->upload_id[0] == '\0';
+    bool keeps = writer && (u->holding || u->state.held_count > 0); /* what is held, which any other record discards */
     if (writer && (!sending || (!opens && u->last_number < u->state.reserved)))
         return 0;
     if (sending && u->last_number >= STORE_PART_MAX)
@@ -231,8 +231,8 @@ int upload_become_writer(struct upload *u, bool sending, struct err *e)
         r = store_multipart_create(u->library->store, u->library->raw, u->source.s, NULL, u->upload_id, e);
     if (r != 0)
         return r;
-    struct upload_record record = upload_next_record(u, writer && u->holding ? UPLOAD_BYTES : UPLOAD_WRITER);
-    record.held = writer && u->holding;
+    struct upload_record record = upload_next_record(u, keeps ? UPLOAD_BYTES : UPLOAD_WRITER);
+    record.held = keeps;
     if (sending)
         record.reserved = upload_reservation(u);
     r = upload_add_record(u, &record, NULL, e);

@@ -206,8 +206,8 @@ void upload_dismiss(struct upload *u)
     u->seated = false;
     pthread_mutex_unlock(&u->service->lock);
     if (u->stage != UPLOAD_FINISHED)
-        (void)!queue_admit_drop(q, u->video_id, NULL); /* else it runs out */
-    if (u->stage == UPLOAD_ADMITTED && u->origin != UPLOAD_FORM)
+        (void)!queue_admit_drop(q, u->video_id, NULL);           /* else it runs out */
+    if (!u->begun && u->origin != UPLOAD_FORM)                   /* nobody was told of it */
         (void)!upload_open_end(q, u->video_id, u->client, NULL); /* else when it expires */
 }
 

@@ -145,6 +145,9 @@ struct upload_record upload_next_record(const struct upload *u, enum upload_kind
  * was faster; then stage is UPLOAD_LOST. */
 int upload_add_record(struct upload *u, struct upload_record *record, const struct store_body *tail, struct err *e)
     __attribute__((warn_unused_result));
+/* Somebody else was faster, and knows better: stage is UPLOAD_LOST, and what Redis says, which came from us or was believed
+ * by us, goes. Always ERR_STALE. */
+int upload_lose(struct upload *u, struct err *e);
 /* Tells the cache what it does not know yet, also that a completing one is finished. */
 int upload_cache(struct upload *u, struct err *e) __attribute__((warn_unused_result));
 /* The writer's record, unless it has one. With `sending` the next part has a number, and a multipart upload to go to. */

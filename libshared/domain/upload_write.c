@@ -312,7 +312,7 @@ static size_t repeated_tails(const struct upload *u)
     uint64_t small = u->state.facts.part_size / SMALL_TAILS;
     size_t row = 0;
 
-    if (u->submitted != u->state.in_parts)
+    if (u->submitted != u->state.in_parts || u->state.held_count > 0) /* which stand between them and the next one */
         return 0;
     while (row < u->state.tail_count && u->state.tails[u->state.tail_count - 1 - row].size_bytes < small)
         row++;
