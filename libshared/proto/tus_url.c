@@ -45,9 +45,14 @@ bool tus_url_parse(const char *url, size_t len, struct tus_name *ret)
 {
     char raw[3 * TUS_NAME_SIZE + 2], path[HTTP_PATH_SIZE]; /* every character may be escaped */
 
-    for (size_t i = 0; i < len; i++)
+    size_t end = len;
+    for (size_t i = len; i-- > 0;) {
+        if (url[i] <= ' ' || url[i] > '~')
+            return false;
         if (url[i] == '?' || url[i] == '#')
-            len = i;
+            end = i;
+    }
+    len = end;
     const char *segment = last_segment(url, &len);
     if (!str_format(raw, sizeof raw, "/%.*s", (int)(len < sizeof raw ? len : sizeof raw), segment))
         return false;

@@ -72,6 +72,9 @@ static const struct {
     {"/", false},
     {"%", false},
     {"\xe9", false},
+    {"/\xe9/" NAME, false},
+    {"/\x7f/" NAME, false},
+    {NAME "?\xe9", false},
     {"http://elsewhere.example/files/"
      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
