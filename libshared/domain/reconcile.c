@@ -23,6 +23,7 @@
 #define EXPIRED_EVERY_MS 20000
 #define EXPIRED_MOST 1000 /* in one pass */
 #define ABANDONED_EVERY_MS 60000
+#define PATIENCE_MS 60000 /* reservations are renewed several times in it */
 #define ONCE_WAIT_MS 60000
 #define RETRY_MS 5000 /* after a pass that failed */
 #define RECENT_MS (UINT64_C(60) * 60 * 1000)
@@ -47,6 +48,7 @@ struct reconciler {
     char identity[IDENTITY_SIZE]; /* of Redis, "" before the first look */
     bool redis_was_away, rebuilding;
     uint64_t identity_ms; /* when to look again */
+    uint64_t patient_ms;  /* until then live writers show themselves */
     uint64_t due_ms[6];   /* by pass */
 };
 
@@ -339,7 +341,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
         .expiry_ms = r->expiry_ms,
         .abandoned_ms = r->abandoned_ms,
         .dry_run = dry_run,
-        .rebuilding = kind == REBUILD,
+        .patient = kind == REBUILD || clock_mono_ms() < r->patient_ms,
         .collecting = kind == DAILY,
         .abandoned = kind == ABANDONED,
     };
@@ -444,10 +446,13 @@ void reconcile_tick(struct reconciler *r)
         return;
     if (notice_changes(r, &e) != 0) { /* said by the readiness watch */
         r->redis_was_away = true;
+        r->patient_ms = 0;
         return;
     }
-    if (r->due_ms[ABANDONED] == 0 || r->rebuilding) /* live writers need a while to show themselves */
-        r->due_ms[ABANDONED] = clock_mono_ms() + ABANDONED_EVERY_MS;
+    if (r->patient_ms == 0 || r->rebuilding) {
+        r->patient_ms = clock_mono_ms() + PATIENCE_MS;
+        r->due_ms[ABANDONED] = r->patient_ms;
+    }
     for (enum kind kind = REBUILD; kind <= DAILY; kind++)
         if (is_due(r, kind))
             run_due(r, kind);

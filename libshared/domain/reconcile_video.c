@@ -124,7 +124,7 @@ static int is_alive(const struct reconcile_scope *scope, const char *video_id, u
                     struct err *e)
 {
     *ret = true;
-    if (scope->rebuilding || clock_wall_ms() < written_ms + scope->abandoned_ms)
+    if (scope->patient || clock_wall_ms() < written_ms + scope->abandoned_ms)
         return 0;
     return upload_seat_taken(scope->library, video_id, ret, e);
 }

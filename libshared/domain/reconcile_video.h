@@ -9,7 +9,7 @@ struct reconcile_scope {
     const struct library *library;
     uint64_t expiry_ms, abandoned_ms; /* see struct reconcile_options */
     bool dry_run;                     /* only count */
-    bool rebuilding;                  /* the reservations are lost too, so every unfinished upload counts as alive */
+    bool patient;                     /* reservations may be lost, so every unfinished upload counts as alive */
     bool collecting;                  /* deletions again, and leftovers */
     bool abandoned;                   /* only uploads that have lost their writer: most others need no look */
 };

@@ -408,6 +408,8 @@ START_TEST(a_redis_that_came_back_is_looked_at)
 {
     reconcile_tick(reconciler); /* the daily pass */
     add_source(1);
+    add_record(2);
+    add_log(2, 1, UPLOAD_CREATED, 1); /* its writer could not renew its reservation */
     redis_server_freeze(&queue_server);
     reconcile_tick(reconciler);
     redis_server_thaw(&queue_server);
@@ -416,6 +418,7 @@ START_TEST(a_redis_that_came_back_is_looked_at)
         reconcile_tick(reconciler);
         if (queue_video_get(test_queue, video(1), &v, NULL) == 0) {
             queue_video_release(&v);
+            ck_assert_int_eq(state_of(2), VIDEO_UPLOADING);
             return;
         }
         clock_sleep_ms(100);
