@@ -35,6 +35,7 @@ struct http_request {
     struct http_refusal refusal; /* status 0: none */
     struct log_ids ids;
     uint64_t start_us;
+    unsigned others; /* requests that were being served when this one came */
 
     /* Body */
     uint64_t body_left; /* bytes that the client still owes; HTTP_BODY_CHUNKED until the end of a chunked one */

@@ -214,7 +214,7 @@ static bool admit(struct http_request *rq)
     }
     if (rq->route->always)
         return true;
-    if (rq->server->requests > rq->server->max_requests || (rq->route->body && http_has_body(rq) && !count_body(rq))) {
+    if (rq->others >= rq->server->max_requests || (rq->route->body && http_has_body(rq) && !count_body(rq))) {
         refuse_busy(rq);
         return false;
     }
@@ -373,7 +373,7 @@ void http_serve(struct http_worker *w)
     http_address_group(rq->peer, rq->group);
     rq->is_head = strcmp(rq->message.method, "HEAD") == 0; /* what is overridden is still framed as it was asked */
 
-    atomic_fetch_add(&s->requests, 1);
+    rq->others = atomic_fetch_add(&s->requests, 1);
     answer(rq);
     finish(rq);
     atomic_fetch_sub(&s->requests, 1);

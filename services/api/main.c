@@ -83,10 +83,10 @@ static bool end_asked(const sigset_t *ends, uint64_t wait_ms)
 static int wait_for_services(struct api *api, const sigset_t *ends, bool *ret_go, struct err *e)
 {
     uint64_t said_ms = 0;
-    int r;
+    int r = 0;
 
     *ret_go = true;
-    while ((r = api_start(api, e)) != 0) {
+    while (!atomic_load(&api->started) && (r = api_start(api, e)) != 0) {
         if (r != -ERR_TEMPORARY)
             return r;
         if (said_ms == 0 || clock_mono_ms() - said_ms > STILL_WAITING_MS) {
@@ -167,6 +167,9 @@ static int run(const struct settings *s, const sigset_t *ends, struct err *e)
     if (r == 0)
         r = ready_new(&(struct ready_options){.store = v.api.store, .bucket = s->raw_bucket, .redis = v.api.redis},
                       &v.api.ready, e);
+    if (r == 0 &&
+        (r = api_start(&v.api, e)) == -ERR_TEMPORARY) /* mostly it can at once: then no client sees it start */
+        r = 0;
     if (r == 0)
         r = start_server(&v, e);
     if (r == 0)

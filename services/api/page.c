@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define POLICY_SIZE 512
+
 extern const struct embedded_file page_files[]; /* by scripts/embed-files; "upload.js.gz" is "upload.js" compressed */
 
 static const struct embedded_file *find(const char *name, const char *suffix)
@@ -21,13 +23,30 @@ static const struct embedded_file *find(const char *name, const char *suffix)
     return NULL;
 }
 
-static int serve_file(struct http_request *rq, const char *name, const char *policy, struct err *e)
+/* Of all files: the page can be had as one of them, too. */
+static int write_policy(const struct api *api, char out[POLICY_SIZE], struct err *e)
+{
+    const char *play = api->settings->public_play_url; /* "http(s)://host[:port][/path]": it has the posters */
+    size_t scheme = strcspn(play, ":") + strlen("://");
+
+    if (!str_format(out, POLICY_SIZE,
+                    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+                    "img-src 'self' data: %.*s; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+                    (int)(scheme + strcspn(play + scheme, "/")), play))
+        return err_set(e, ERR_BUG, "PUBLIC_PLAY_URL does not fit into the policy of the page");
+    return 0;
+}
+
+static int serve_file(struct http_request *rq, const struct api *api, const char *name, struct err *e)
 {
     const struct embedded_file *file = find(name, ""), *gzip = NULL;
-    char etag[64];
+    char etag[64], policy[POLICY_SIZE];
 
     if (file == NULL)
         return err_set(e, ERR_NOT_FOUND, "there is no such file");
+    int r = write_policy(api, policy, e);
+    if (r != 0)
+        return r;
     if (http_accepts_encoding(http_header(rq, "Accept-Encoding"), "gzip"))
         gzip = find(name, ".gz");
     if (gzip != NULL)
@@ -50,21 +69,10 @@ static int serve_file(struct http_request *rq, const char *name, const char *pol
 
 int api_get_page(struct http_request *rq, void *ctx, struct err *e)
 {
-    const struct api *api = ctx;
-    const char *play = api->settings->public_play_url; /* "http(s)://host[:port][/path]": it has the posters */
-    size_t scheme = strcspn(play, ":") + strlen("://");
-    char policy[512];
-
-    if (!str_format(policy, sizeof policy,
-                    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-                    "img-src 'self' data: %.*s; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-                    (int)(scheme + strcspn(play + scheme, "/")), play))
-        return err_set(e, ERR_BUG, "PUBLIC_PLAY_URL does not fit into the policy of the page");
-    return serve_file(rq, "upload.html", policy, e);
+    return serve_file(rq, ctx, "upload.html", e);
 }
 
 int api_get_web(struct http_request *rq, void *ctx, struct err *e)
 {
-    (void)ctx;
-    return serve_file(rq, http_path_param(rq, "rest"), NULL, e);
+    return serve_file(rq, ctx, http_path_param(rq, "rest"), e);
 }

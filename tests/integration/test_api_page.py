@@ -36,8 +36,9 @@ def check_file(api, path, content_type):
     assert (head.status, head.body, head.headers["etag"]) == (200, b"", plain.headers["etag"])
 
 
-def test_the_policy_lets_nothing_in_from_outside(api):
-    page = api.get("/")
+@pytest.mark.parametrize("path", ["/", "/web/upload.html"])
+def test_the_policy_lets_nothing_in_from_outside(api, path):
+    page = api.get(path)
     policy = dict(rule.strip().split(" ", 1) for rule in page.headers["content-security-policy"].split(";"))
     assert policy == {"default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "connect-src": "'self'",
                       "img-src": "'self' data: https://video.example:8443", "form-action": "'self'",

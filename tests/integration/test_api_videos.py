@@ -170,6 +170,26 @@ def test_while_redis_is_rebuilt(weir_dir):
     assert weir_dir.upload(b"x")
 
 
+def test_pages_of_other_origins_change_nothing(weir_dir):
+    """A form, or a script's plain POST, is sent by a browser without asking the api first."""
+    weir_dir.start_api()
+    video_id = weir_dir.upload(b"x" * 100)["id"]
+    path = f"/api/v1/videos/{video_id}"
+    page = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+    api = weir_dir.api()
+    for method, target in ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path):
+        answer = api.request(method, target, headers=page)
+        assert answer.status == 403 and answer.problem == "cross-origin"
+    assert weir_dir.video(video_id)["state"] == "waiting"
+    assert api.request("POST", f"{path}/cancel", headers={"Origin": api.url}).status == 200
+
+
+@pytest.mark.parametrize("name", ["limit", "state", "cursor"])
+def test_a_value_that_is_too_long_is_not_taken_for_none(weir_dir, name):
+    answer = weir_dir.start_api().get(f"/api/v1/videos?{name}={'9' * 2000}")
+    assert answer.status == 400 and answer.problem == "invalid"
+
+
 def test_openapi_describes_every_route(weir_dir):
     api = weir_dir.start_api()
     document = api.get("/api/v1/openapi.json").json()

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import threading
 import urllib.parse
 
 import pytest
@@ -71,6 +72,48 @@ def test_spreads_over_replicas_and_survives_the_loss_of_one(weir_dir, gateway):
     first.kill()
     for _ in range(6):
         assert upload(url).status == 201
+
+
+def test_nobody_notices_that_replicas_are_started_anew(weir_dir, gateway):
+    apis = [weir_dir.start_api(), weir_dir.start_api()]
+    url = gateway(*apis)
+    seen, failures, ended = [0], [], threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            answer = request(url, "GET", "/api/v1/videos")
+            seen[0] += 1
+            if answer.status != 200:
+                failures.append(answer)
+
+    def wait_for_more():
+        wanted = seen[0] + 100
+        wait_for(lambda: seen[0] >= wanted, 20, "answers")
+
+    clients = [threading.Thread(target=ask) for _ in range(8)]
+    for client in clients:
+        client.start()
+    try:
+        for api in apis * 2:
+            wait_for_more()
+            assert api.stop() == 0
+            wait_for_more()
+            api.env["API_PORT"] = str(urllib.parse.urlsplit(api.url).port)
+            api.start_again()
+    finally:
+        ended.set()
+        for client in clients:
+            client.join()
+    assert not failures
+
+
+def test_the_log_keeps_the_secrets_of_uploads(weir_dir, gateway, tmp_path):
+    url = gateway(weir_dir.start_api())
+    for path in (UPLOAD, UPLOAD.replace("~", "%7E"), "/none?secret"):
+        request(url, "GET", path, headers={"X-Request-ID": "mine-1"})
+    log = wait_for(lambda: (text := (tmp_path / "haproxy.log").read_text()).count("mine-1") == 3 and text, 10, "its log")
+    assert log.count('mine-1 "GET /api/v1/uploads/v_01arz3ndektsv4rrffq69g5fav~ HTTP/1.1"') == 2
+    assert "secret" not in log
 
 
 @pytest.mark.parametrize("fields", [[], ["Expect: 100-continue"]])
