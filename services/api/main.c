@@ -167,8 +167,7 @@ static int run(const struct settings *s, const sigset_t *ends, struct err *e)
     if (r == 0)
         r = ready_new(&(struct ready_options){.store = v.api.store, .bucket = s->raw_bucket, .redis = v.api.redis},
                       &v.api.ready, e);
-    if (r == 0 &&
-        (r = api_start(&v.api, e)) == -ERR_TEMPORARY) /* mostly it can at once: then no client sees it start */
+    if (r == 0 && (r = api_start(&v.api, e)) == -ERR_TEMPORARY) /* if it can at once, no client sees it start */
         r = 0;
     if (r == 0)
         r = start_server(&v, e);
