@@ -21,6 +21,8 @@ static int stream(struct upload *u, const struct layout_key *from, uint64_t firs
     uint64_t before = u->received;
 
     int r = store_get(u->library->store, u->library->raw, from->s, first, count, write_bytes, u, NULL, e);
+    if (r == -ERR_NOT_FOUND)
+        return err_set(e, ERR_STALE, "a partial upload was deleted");
     if (r == 0 && u->received != before + count)
         return err_set(e, ERR_TEMPORARY, "a partial upload has fewer bytes than were recorded");
     return r;

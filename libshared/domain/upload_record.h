@@ -71,7 +71,7 @@ struct upload_record {
 void upload_record_release(struct upload_record *r); /* NULL-tolerant, repeatable */
 #define UPLOAD_RECORD_AUTO __attribute__((cleanup(upload_record_release)))
 
-/* Nothing but a tail: may be deleted once a recorded part holds its bytes. */
+/* Nothing but a tail: is emptied once a recorded part holds its bytes. */
 bool upload_record_is_tail(const struct upload_record *r);
 
 /* The line of JSON with its line end, appended to `out`; the tail's bytes go behind it. ERR_BUG: it could not be read again
@@ -81,7 +81,8 @@ int upload_record_write(const struct upload_record *r, struct buf *out, struct e
 
 /* *ret_head: bytes up to and with the line end. ERR_INVALID: not a record, or one that contradicts itself: parts not
  * ascending, above the reserved numbers, without a multipart upload; in_parts over offset; a completing record whose parts
- * are not its in_parts, or whose in_parts are neither everything nor nothing; a tail that would begin before in_parts. ERR_NOT_FOUND: no line end within `len`: read on. */
+ * are not its in_parts, or whose in_parts are neither everything nor nothing; a tail that would begin before in_parts.
+ * ERR_NOT_FOUND: no line end within `len`: read on. */
 int upload_record_parse(const char *text, size_t len, struct upload_record *ret, size_t *ret_head, struct err *e)
     __attribute__((warn_unused_result));
 

@@ -10,7 +10,6 @@
 
 #define SENDER_THREADS 8
 #define PART_MOST (UINT64_C(32) << 20)
-#define RESERVATION_MS 30000
 #define RENEW_EVERY_MS (UPLOAD_LEASE_MS / 3)
 #define MEMORY_WAIT_MS 10000
 #define FULL_MS 10 /* a queue that was full is not asked again so soon: refusals must cost little */
@@ -162,7 +161,7 @@ static int reserve(struct upload *u, enum upload_refusal *ret_refusal, struct er
 {
     struct upload_service *s = u->service;
 
-    int r = queue_admit(u->library->queue, u->video_id, s->options.queue_max, RESERVATION_MS, e);
+    int r = queue_admit(u->library->queue, u->video_id, s->options.queue_max, UPLOAD_RESERVATION_MS, e);
     if (r == -ERR_BUSY)
         *ret_refusal = UPLOAD_REBUILDING;
     if (r != -ERR_CONFLICT)

@@ -23,6 +23,7 @@
 #define UPLOAD_IN_FLIGHT 3 /* parts on their way while the next one fills */
 #define UPLOAD_STOP_WAIT_MS 10000
 #define UPLOAD_LOOK_WAIT_MS 5000
+#define UPLOAD_RESERVATION_MS 30000
 
 enum upload_stage {
     UPLOAD_ADMITTED, /* nothing is in the store */

@@ -11,7 +11,7 @@ struct upload_tail {
     uint64_t head; /* bytes of its JSON: where the tail begins in the object */
     uint64_t size_bytes;
     uint32_t crc32c;
-    bool alone; /* upload_record_is_tail: its record may be deleted when a part holds the bytes */
+    bool alone; /* upload_record_is_tail: its record is emptied when a part holds the bytes */
 };
 
 struct upload_state {

@@ -15,7 +15,6 @@
 #define LINGER_MS 30000
 #define LINGER_MAX 256
 #define LINGER_PARTS 512 /* more are read from the log again */
-#define RESERVATION_MS 30000
 #define POLL_MS 20
 #define ANSWER_MS "10000" /* how long an answer stays in Redis */
 
@@ -415,7 +414,7 @@ static void renew_all(struct upload_service *s)
     /* While Redis is away the uploads go on; what was admitted stays so when it is back. */
     for (size_t i = 0; list != NULL && i < count; i++) {
         int r = list[i].leased ? upload_writer_renew(q, list[i].video_id, list[i].nonce, list[i].busy, NULL)
-                               : queue_admit_renew(q, list[i].video_id, RESERVATION_MS, NULL);
+                               : queue_admit_renew(q, list[i].video_id, UPLOAD_RESERVATION_MS, NULL);
         if (r == -ERR_TEMPORARY)
             return;
         if (r == -ERR_STALE && list[i].leased)

@@ -563,7 +563,7 @@ int upload_attend(struct upload *u, struct err *e)
 int upload_pause(struct upload *u, struct err *e)
 {
     int r = upload_check_open(u, e);
-    if (r != 0)
+    if (r != 0 || u->state.kind == UPLOAD_COMPLETING) /* which the cache is told of when it is finished */
         return r;
     if (u->holding)
         upload_discard(u);

@@ -144,6 +144,35 @@ START_TEST(a_look_never_takes_trouble_for_the_end)
 }
 END_TEST
 
+/* A body that was refused, at one that is completing: the cache says so of finished ones only. */
+START_TEST(one_that_is_not_finished_is_not_cached_as_such)
+{
+    struct file f = create(service, UPLOAD_TUS, BIG);
+    struct upload *u = begin_patch(service, &f);
+    UPLOAD_STATE_AUTO struct upload_state before = {0}, cached = {0};
+    char epoch[QUEUE_EPOCH_SIZE];
+    enum upload_refusal refusal;
+    struct queue_video v = {0};
+    bool stored;
+
+    ok(upload_find(service, f.id, SECRET, &before, &e));
+    ok(write_bytes(u, 0, f.size, &e));
+    faulty_store_fail(test_store, 3, FAULT_AWAY_BEFORE);
+    fails(ERR_TEMPORARY, upload_finish(u, &v, &stored, &e));
+    upload_free(u);
+    faulty_store_fail(test_store, 0, FAULT_NONE);
+    ok(upload_cache_drop(test_queue, f.id, &e));
+    ok(upload_resume(service, &before, CLIENT, &u, &refusal, &e));
+    fails(ERR_TOO_LARGE, upload_write(u, "x", 1, &e));
+    ok(upload_pause(u, &e));
+    upload_free(u);
+    ok(upload_cache_get(test_queue, f.id, epoch, &cached, NULL, NULL, &e));
+    ck_assert_uint_eq(cached.seq, 0);
+    ck_assert_uint_eq(look(service, &f), f.size);
+    expect_finished(&f);
+}
+END_TEST
+
 /* A finished upload whose video was tried once more, and a Redis that was lost. */
 START_TEST(a_video_of_a_later_generation_is_found_finished)
 {
@@ -254,6 +283,7 @@ int main(void)
     tcase_add_loop_test(t, one_that_is_completing_behind_the_cache_is_finished, 0, 2);
     tcase_add_loop_test(t, one_that_the_reconciler_has_finished_is_told, 0, 2);
     tcase_add_loop_test(t, a_look_never_takes_trouble_for_the_end, 0, 4);
+    tcase_add_test(t, one_that_is_not_finished_is_not_cached_as_such);
     tcase_add_test(t, a_video_of_a_later_generation_is_found_finished);
     tcase_add_loop_test(t, what_is_finished_while_it_expires_stays, 0, 2);
     tcase_add_loop_test(t, a_finished_partial_upload_can_be_deleted, 0, 2);
