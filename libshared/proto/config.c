@@ -23,7 +23,7 @@ static const struct config_row rows[] = {
     {"WORKER_PORT", "3002", WORKER, &config_number, AT(worker_port), 0, 65535,
      "port of the worker's health and metrics"},
     {"HTTP_THREADS", "256", ALL, &config_number, AT(http_threads), 40, 2000,
-     "connections served at once; 32 of them never read bodies"},
+     "requests served at once; 32 of them never read bodies"},
     {"LOG_LEVEL", "info", ALL, &config_log_level, AT(log_level), 0, 0, "least severity that is logged"},
     {"LOG_FORMAT", "text", ALL, &config_log_format, AT(log_format), 0, 0, "form of the log lines"},
 

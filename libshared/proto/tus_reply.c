@@ -181,7 +181,9 @@ void tus_refuse_unknown(const struct tus_command *c, struct tus_reply *ret)
 
 void tus_refuse_gone(const struct tus_command *c, struct tus_reply *ret)
 {
-    tus_refuse(c, 410, "gone", ret, "The upload was deleted or has expired. Create another one.");
+    tus_refuse(c, 410, "gone", ret,
+               "The upload was deleted, has expired, or is part of a final one. "
+               "Create another one.");
 }
 
 void tus_refuse_too_long(const struct tus_command *c, struct tus_reply *ret)

@@ -19,7 +19,8 @@
 #define STILL_WAITING_MS 10000 /* between two lines that say so */
 #define EXIT_REFUSED 2
 
-static const char usage[] = "  --reconcile-once  run one full pass of the reconciler and end\n"
+static const char usage[] = "  -q N              QUEUE_MAX\n"
+                            "  --reconcile-once  run one full pass of the reconciler and end\n"
                             "  --dry-run         with it: only say what it would do\n";
 
 static struct metric jobs = METRIC_GAUGE("weir_queue_jobs", "Jobs in the queue.", "state");
