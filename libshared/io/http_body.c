@@ -35,10 +35,12 @@ static bool too_slow(struct http_request *rq)
 
 static int disconnected(struct http_request *rq, struct err *e)
 {
+    const char *who = http_stopping(rq) ? "the server stopped" : "the client went away";
+
     rq->broken = true;
     if (rq->body_left == HTTP_BODY_CHUNKED)
-        return err_set(e, ERR_DISCONNECTED, "the client went away before the end of its chunked body");
-    return err_set(e, ERR_DISCONNECTED, "the client went away %llu bytes before the end of its body",
+        return err_set(e, ERR_DISCONNECTED, "%s before the end of a chunked body", who);
+    return err_set(e, ERR_DISCONNECTED, "%s %llu bytes before the end of the body", who,
                    (unsigned long long)rq->body_left);
 }
 
