@@ -1,5 +1,6 @@
 #include "mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -92,6 +93,15 @@ void mem_unmap(void *p, size_t size_bytes)
 void mem_discard(void *p, size_t size_bytes)
 {
     madvise(p, size_bytes, MADV_DONTNEED);
+}
+
+/* glibc gives each thread a heap of its own, up to eight for a processor, and takes ever larger blocks from them once such
+ * have been freed: buffers that were needed for a moment would stay. */
+void mem_keep_small(void)
+{
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 512 * 1024);
 }
 
 void mem_auto_free(void *pointer_to_pointer)

@@ -25,6 +25,9 @@ void *mem_map(size_t size_bytes);
 void mem_unmap(void *p, size_t size_bytes); /* NULL is fine */
 void mem_discard(void *p, size_t size_bytes);
 
+/* Before the first thread of a server that has many: what is freed soon goes back to the system. */
+void mem_keep_small(void);
+
 /* For tests: the `nth` allocation from now on (1 = the next one) and every later one fails; 0 ends that. */
 void mem_fail_from(uint64_t nth);
 

@@ -335,17 +335,39 @@ static bool touch(struct block_chain *c)
     return open;
 }
 
+static size_t room_of(const struct block_chain *c)
+{
+    return (size_t)((uint64_t)c->count * BLOCK_SIZE - c->len);
+}
+
+static char *end_of(struct block_chain *c)
+{
+    return (char *)c->block[c->count - 1] + (BLOCK_SIZE - room_of(c));
+}
+
+void *block_chain_room(struct block_chain *c, size_t *ret_size)
+{
+    *ret_size = touch(c) ? room_of(c) : 0;
+    return *ret_size > 0 ? end_of(c) : NULL;
+}
+
+void block_chain_add(struct block_chain *c, size_t len)
+{
+    if (len == 0)
+        return;
+    c->crc32c = crc32c_update(c->crc32c, end_of(c), len); /* while they are in the cache */
+    c->len += len;
+}
+
 /* As much as the last block has room for. */
 static size_t fill_block(struct block_chain *c, const char *data, size_t len)
 {
-    size_t room = (size_t)((uint64_t)c->count * BLOCK_SIZE - c->len);
-    size_t n = len < room ? len : room;
+    size_t n = len < room_of(c) ? len : room_of(c);
 
     if (n == 0)
         return 0;
-    memcpy((char *)c->block[c->count - 1] + (BLOCK_SIZE - room), data, n);
-    c->crc32c = crc32c_update(c->crc32c, data, n); /* while they are in the cache */
-    c->len += n;
+    memcpy(end_of(c), data, n);
+    block_chain_add(c, n);
     return n;
 }
 

@@ -79,6 +79,10 @@ enum block_need {
  * came free within wait_ms. */
 int block_chain_append(struct block_chain *c, const void *data, size_t len, uint64_t wait_ms, size_t *ret_taken,
                        enum block_need *ret_need, struct err *e) __attribute__((warn_unused_result));
+/* The room in its last block, for bytes that its owner puts there himself and then adds, without a copy; 0 bytes when there is
+ * none, or the chain was asked to spill: then append. */
+void *block_chain_room(struct block_chain *c, size_t *ret_size);
+void block_chain_add(struct block_chain *c, size_t len);
 /* It takes no more: what it holds comes back by itself. Required before its owner waits for anything but its sending. */
 void block_chain_seal(struct block_chain *c);
 /* Gives every block back. Repeatable. */

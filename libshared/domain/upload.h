@@ -75,6 +75,10 @@ void upload_discard(struct upload *u);
 
 /* ERR_TOO_LARGE: more than the declared length, or than UPLOAD_MAX_SIZE in all. ERR_BUSY: no memory came free in time. */
 int upload_write(struct upload *u, const void *data, size_t len, struct err *e) __attribute__((warn_unused_result));
+/* The same without a copy: where the next bytes may be put, before upload_wrote says how many came. 0 bytes: there is no
+ * room at hand, so upload_write them. Good until the next call. */
+void *upload_room(struct upload *u, size_t *ret_size);
+int upload_wrote(struct upload *u, size_t len, struct err *e) __attribute__((warn_unused_result));
 
 /* Readable when somebody wants something of this writer while it waits for its client; then call upload_attend, which
  * records what it has. ERR_STALE: that was done, and it was told to stop: end the request without an answer. */

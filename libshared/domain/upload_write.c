@@ -493,6 +493,25 @@ int upload_write(struct upload *u, const void *data, size_t len, struct err *e)
     return r;
 }
 
+void *upload_room(struct upload *u, size_t *ret_size)
+{
+    *ret_size = 0;
+    if (u->stage != UPLOAD_OPEN || u->broken || !u->fills)
+        return NULL;
+    void *room = block_chain_room(&u->filling, ret_size);
+    if (most_bytes(u) < u->received || *ret_size > most_bytes(u) - u->received)
+        *ret_size = 0; /* it may become too much */
+    return room;
+}
+
+int upload_wrote(struct upload *u, size_t len, struct err *e)
+{
+    block_chain_add(&u->filling, len);
+    u->received += len;
+    int r = look_after(u, e);
+    return r == 0 && is_enough(u, BLOCK_MORE) ? pass_on(u, BLOCK_MORE, e) : r;
+}
+
 /* --- A checksum --- */
 
 void upload_hold(struct upload *u)

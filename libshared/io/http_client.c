@@ -11,7 +11,7 @@
 #define IDLE_MAX 64 /* connections kept when nobody uses them */
 /* Large ones mean few system calls per MiB, and still stay in the cache between two copies. Where little is to be carried
  * they are small: hundreds of small objects may be on their way at once. */
-#define LARGE_BUFFER (256L * 1024)
+#define LARGE_BUFFER (128L * 1024)
 #define SMALL_BODY_BUFFER (64L * 1024)
 #define SMALL_ANSWER_BUFFER (16L * 1024)
 #define LARGE_BODY (UINT64_C(2) << 20)

@@ -3,6 +3,7 @@
 #include "api.h"
 #include "base/bounded.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/metrics.h"
 #include "base/str.h"
 #include "io/settings.h"
@@ -232,6 +233,7 @@ int main(int argc, char **argv)
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* every thread made from here on inherits it; main takes them */
     signal(SIGPIPE, SIG_IGN);
+    mem_keep_small();
 
     int r = reconcile ? reconcile_by_hand(&settings, &ends, dry_run, &e) : run(&settings, &ends, &e);
     if (r == 0)

@@ -4,24 +4,25 @@
 #include "base/str.h"
 #include "upload_metrics.h"
 
-#define READ_SIZE (64 * 1024)
+#define READ_SIZE (8 * 1024) /* while there is no room at hand; many slow clients must not hold large buffers */
 
 struct receiving {
     const struct tus_call *c;
     struct upload *upload;
     struct tus_digest *digest; /* NULL: the body has no checksum */
     uint64_t offset, length;   /* of the next byte; as declared, which need not be recorded yet */
-    char *data;                /* READ_SIZE */
+    char data[READ_SIZE];
 };
 
 /* --- Bytes --- */
 
-static int add_bytes(struct receiving *r, size_t len, struct err *e)
+/* `in_place`: they stand in the upload's own memory already. */
+static int add_bytes(struct receiving *r, const void *data, size_t len, bool in_place, struct err *e)
 {
-    int result = r->digest != NULL ? tus_digest_add(r->digest, r->data, len, e) : 0;
+    int result = r->digest != NULL ? tus_digest_add(r->digest, data, len, e) : 0;
 
     if (result == 0)
-        result = upload_write(r->upload, r->data, len, e);
+        result = in_place ? upload_wrote(r->upload, len, e) : upload_write(r->upload, data, len, e);
     if (result != 0)
         return result;
     upload_count_bytes(len);
@@ -35,14 +36,19 @@ static int take_bytes(struct receiving *r, struct err *e)
     int result = 0;
 
     while (result == 0) {
-        bool woken = false;
-        size_t len = 0;
-        result = http_read_or_wake(r->c->rq, upload_wake_fd(r->upload), r->data, READ_SIZE, &len, &woken, e);
+        size_t room, len = 0;
+        void *data = upload_room(r->upload, &room);
+        bool woken = false, in_place = room > 0;
+        if (!in_place) {
+            data = r->data;
+            room = sizeof r->data;
+        }
+        result = http_read_or_wake(r->c->rq, upload_wake_fd(r->upload), data, room, &len, &woken, e);
         if (result != 0)
             break;
         if (!woken && len == 0)
             return 0;
-        result = woken ? upload_attend(r->upload, e) : add_bytes(r, len, e);
+        result = woken ? upload_attend(r->upload, e) : add_bytes(r, data, len, in_place, e);
     }
     return result;
 }
@@ -178,13 +184,16 @@ int upload_receive(const struct tus_call *c, struct upload *u, uint64_t length, 
                    struct err *e)
 {
     uint64_t known = tus_call_view(upload_recorded(u), false).length;
-    MEM_AUTO char *data = mem_alloc(READ_SIZE);
-    struct receiving r = {.c = c, .upload = u, .offset = c->command.offset, .data = data};
+    MEM_AUTO struct receiving *r = mem_alloc(sizeof *r);
 
     *ret = (struct upload_result){0};
-    r.length = length != TUS_UNKNOWN ? length : known;
-    if (data == NULL)
+    if (r == NULL)
         return err_set(e, ERR_TEMPORARY, "no memory for an upload");
+    r->c = c;
+    r->upload = u;
+    r->digest = NULL;
+    r->offset = c->command.offset;
+    r->length = length != TUS_UNKNOWN ? length : known;
     int result = length != TUS_UNKNOWN ? upload_declare(u, length, e) : 0;
-    return result == 0 ? receive(&r, ret, e) : result;
+    return result == 0 ? receive(r, ret, e) : result;
 }

@@ -173,6 +173,32 @@ START_TEST(a_whole_part_goes_on_only_while_half_of_the_memory_is_free)
 }
 END_TEST
 
+START_TEST(bytes_may_be_put_where_they_stay)
+{
+    struct block_chain c;
+    size_t room;
+
+    open_chain(&c, 1, NULL);
+    ck_assert_ptr_null(block_chain_room(&c, &room)); /* it holds no block yet */
+    ck_assert_int_eq(append_byte(&c), BLOCK_MORE);
+    unsigned char *at = block_chain_room(&c, &room);
+    ck_assert_uint_eq(room, BLOCK_SIZE - 1);
+    memset(at, 7, room);
+    block_chain_add(&c, 0);
+    block_chain_add(&c, 1000);
+    ck_assert_ptr_eq(block_chain_room(&c, &room), at + 1000);
+    block_chain_add(&c, room);
+    ck_assert_ptr_null(block_chain_room(&c, &room));
+    memset(block + 1, 7, sizeof block - 1);
+    ck_assert_uint_eq(c.len, BLOCK_SIZE);
+    ck_assert_uint_eq(c.crc32c, crc32c_update(0, block, sizeof block));
+    memset(block, 0, sizeof block);
+    block_chain_seal(&c);
+    ck_assert_ptr_null(block_chain_room(&c, &room));
+    block_chain_release(&c);
+}
+END_TEST
+
 START_TEST(few_bytes_hold_one_block)
 {
     struct block_chain c;
@@ -636,6 +662,7 @@ int main(void)
     tcase_add_test(t, bytes_come_out_as_they_went_in);
     tcase_add_loop_test(t, a_chain_takes_what_its_part_lacks, 0, (int)ARRAY_SIZE(sizes));
     tcase_add_test(t, a_whole_part_goes_on_only_while_half_of_the_memory_is_free);
+    tcase_add_test(t, bytes_may_be_put_where_they_stay);
     tcase_add_test(t, few_bytes_hold_one_block);
     tcase_add_test(t, the_longest_idle_are_asked);
     tcase_add_test(t, who_is_told_to_spill_takes_no_more);

@@ -118,13 +118,20 @@ struct upload *begin_patch(struct upload_service *s, const struct file *f)
     return u;
 }
 
+/* Where there is room, else with a copy, as the api does it. */
 int write_bytes(struct upload *u, uint64_t offset, uint64_t count, struct err *e)
 {
     int r = 0;
 
     for (uint64_t at = 0, n; r == 0 && at < count; at += n) {
-        n = count - at < 65536 ? count - at : 65536;
-        r = upload_write(u, upload_bytes + offset + at, n, e);
+        size_t size;
+        void *room = upload_room(u, &size);
+        n = size == 0 || size > 65536 ? 65536 : size;
+        if (n > count - at)
+            n = count - at;
+        if (size > 0)
+            memcpy(room, upload_bytes + offset + at, n);
+        r = size > 0 ? upload_wrote(u, n, e) : upload_write(u, upload_bytes + offset + at, n, e);
     }
     return r;
 }
