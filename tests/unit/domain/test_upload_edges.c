@@ -99,6 +99,7 @@ START_TEST(one_that_the_reconciler_has_finished_is_told)
     bool stored;
 
     ok(write_bytes(u, 0, f.size, &e));
+    ok(upload_land(u, &e));
     faulty_store_fail(test_store, _i == 0 ? 2 : 3, FAULT_AWAY_BEFORE);
     fails(ERR_TEMPORARY, upload_finish(u, &v, &stored, &e));
     upload_free(u);
@@ -157,6 +158,7 @@ START_TEST(one_that_is_not_finished_is_not_cached_as_such)
 
     ok(upload_find(service, f.id, SECRET, &before, &e));
     ok(write_bytes(u, 0, f.size, &e));
+    ok(upload_land(u, &e));
     faulty_store_fail(test_store, 3, FAULT_AWAY_BEFORE);
     fails(ERR_TEMPORARY, upload_finish(u, &v, &stored, &e));
     upload_free(u);
