@@ -81,48 +81,44 @@ static const struct {
     {"CONFLICT", ERR_CONFLICT, "its state does not allow that"},
 };
 
-/* 0 when the script's answer says so. */
-static int judge(const struct redis_script *script, const char *about, const struct redis_reply *reply, struct err *e)
+/* Hands the answer over when its verdict is OK. */
+static int judge(const struct redis_script *script, const char *about, struct redis_reply *reply,
+                 struct redis_reply **ret, struct err *e)
 {
+    REDIS_REPLY_AUTO struct redis_reply *owned = reply;
     const char *verdict = redis_reply_string(redis_reply_at(reply, 0));
 
-    if (verdict != NULL && strcmp(verdict, "OK") == 0)
+    if (verdict != NULL && strcmp(verdict, "OK") == 0) {
+        if (ret != NULL) {
+            *ret = reply;
+            owned = NULL;
+        }
         return 0;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
         if (verdict != NULL && strcmp(verdict, verdicts[i].verdict) == 0)
             return err_set(e, verdicts[i].kind, "%s %s: %s", script->name, about, verdicts[i].text);
     return err_set(e, ERR_BUG, "%s %s: unexpected answer", script->name, about);
 }
 
-/* As redis_script has it. */
-typedef int call_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
-                        size_t args, const char *const *arg, struct redis_reply **ret, struct err *e);
-
-static int call_judged(call_script *call, struct queue *q, const struct redis_script *script, const char *about,
-                       size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
-{
-    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
-    int result = call(q->redis, script, 1, (const char *const[]){QUEUE_PREFIX}, args, arg, &reply, e);
-
-    if (result == 0)
-        result = judge(script, about, reply, e);
-    if (result == 0 && ret != NULL) {
-        *ret = reply;
-        reply = NULL;
-    }
-    return result;
-}
+static const char *const prefix[] = {QUEUE_PREFIX};
 
 int queue_call(struct queue *q, const struct redis_script *script, const char *about, size_t args,
                const char *const *arg, struct redis_reply **ret, struct err *e)
 {
-    return call_judged(redis_script, q, script, about, args, arg, ret, e);
+    struct redis_reply *reply;
+    int result = redis_script(q->redis, script, 1, prefix, args, arg, &reply, e);
+
+    return result != 0 ? result : judge(script, about, reply, ret, e);
 }
 
-int queue_call_joint(struct queue *q, const struct redis_script *script, const char *about, size_t args,
+int queue_call_joint(struct queue *q, const struct redis_script *script, const char *about, size_t shared, size_t args,
                      const char *const *arg, struct redis_reply **ret, struct err *e)
 {
-    return call_judged(redis_script_joint, q, script, about, args, arg, ret, e);
+    struct redis_reply *reply;
+    int result = redis_script_joint(q->redis, script, 1, prefix, shared, args, arg, &reply, e);
+
+    return result != 0 ? result : judge(script, about, reply, ret, e);
 }
 
 uint64_t queue_number(const struct redis_reply *reply)
@@ -191,20 +187,21 @@ int queue_enqueue(struct queue *q, const struct queue_job_spec *spec, bool *ret_
 {
     REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
     const char *job_class = spec->job_class != NULL ? spec->job_class : default_classes[0];
+    char list[64];
     int result = check_generation(spec->video_id, spec->generation, e);
 
     if (result != 0)
         return result;
     if (!class_valid(job_class) || spec->priority > 2)
         return err_set(e, ERR_INVALID, "job class \"%.40s\", priority %u: not allowed", job_class, spec->priority);
-    const char *const arg[] = {spec->video_id,
+    str_format(list, sizeof list, "%s:%u", job_class, spec->priority);
+    const char *const arg[] = {list,
+                               spec->video_id,
                                num_u64(spec->generation).s,
-                               job_class,
-                               num_u64(spec->priority).s,
                                num_u64(spec->created_ms).s,
                                num_u64(spec->size_bytes).s,
                                or_empty(spec->record_json)};
-    result = queue_call_joint(q, &queue_script_enqueue, spec->video_id, ARRAY_SIZE(arg), arg, &reply, e);
+    result = queue_call_joint(q, &queue_script_enqueue, spec->video_id, 1, ARRAY_SIZE(arg), arg, &reply, e);
     if (result == 0 && ret_existed != NULL)
         *ret_existed = queue_number(redis_reply_at(reply, 1)) != 0;
     return result;
@@ -255,35 +252,32 @@ static int job_parse(struct queue *q, const struct redis_reply *reply, struct qu
     return 0;
 }
 
-/* What a claim says: who claims, for how long, up to where, which classes. */
-#define CLAIM_WORDS (5 + QUEUE_MAX_CLASSES)
+/* What claims have in common: who claims, for how long, up to where, which classes. */
+#define CLAIM_WORDS (4 + QUEUE_MAX_CLASSES)
 struct claim_words {
     struct num_text lease, attempts, stalls;
-    size_t count;
-    const char *word[CLAIM_WORDS];
 };
 
+/* Adds them to `words`, which has room for CLAIM_WORDS; they stay valid with *texts. */
 static int claim_words(const struct queue *q, const char *worker, const char *nonce, const char *const *classes,
-                       struct claim_words *ret, struct err *e)
+                       struct claim_words *texts, const char **words, size_t *count, struct err *e)
 {
-    size_t count = 0;
+    const char *const *c = classes != NULL ? classes : default_classes;
+    size_t first_class = *count + 4;
 
     if (nonce[0] == '\0' || strlen(nonce) >= ID_NONCE_SIZE || strchr(nonce, ':') != NULL)
         return err_set(e, ERR_BUG, "claim: a nonce has 1 to %d characters", ID_NONCE_SIZE - 1);
-    ret->lease = num_u64(q->options.lease_ms);
-    ret->attempts = num_u64(q->options.attempts);
-    ret->stalls = num_u64(q->options.max_stalls);
-    ret->word[count++] = worker;
-    ret->word[count++] = nonce;
-    ret->word[count++] = ret->lease.s;
-    ret->word[count++] = ret->attempts.s;
-    ret->word[count++] = ret->stalls.s;
-    for (const char *const *c = classes != NULL ? classes : default_classes; *c != NULL; c++) {
-        if (count == CLAIM_WORDS || !class_valid(*c))
+    *texts = (struct claim_words){num_u64(q->options.lease_ms), num_u64(q->options.attempts),
+                                  num_u64(q->options.max_stalls)};
+    words[(*count)++] = worker;
+    words[(*count)++] = texts->lease.s;
+    words[(*count)++] = texts->attempts.s;
+    words[(*count)++] = texts->stalls.s;
+    for (; *c != NULL; c++) {
+        if (*count - first_class == QUEUE_MAX_CLASSES || !class_valid(*c))
             return err_set(e, ERR_INVALID, "job class \"%.40s\": malformed or too many", *c);
-        ret->word[count++] = *c;
+        words[(*count)++] = *c;
     }
-    ret->count = count;
     return 0;
 }
 
@@ -291,11 +285,15 @@ int queue_claim(struct queue *q, const char *worker, const char *nonce, const ch
                 struct queue_job *ret, struct err *e)
 {
     REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
-    struct claim_words words;
-    int result = claim_words(q, worker, nonce, classes, &words, e);
+    const char *words[CLAIM_WORDS + 1];
+    struct claim_words texts;
+    size_t shared = 0;
+    int result = claim_words(q, worker, nonce, classes, &texts, words, &shared, e);
 
-    if (result == 0)
-        result = queue_call_joint(q, &queue_script_claim, nonce, words.count, words.word, &reply, e);
+    if (result != 0)
+        return result;
+    words[shared] = nonce;
+    result = queue_call_joint(q, &queue_script_claim, nonce, shared, shared + 1, words, &reply, e);
     return result != 0 ? result : job_parse(q, reply, ret, e);
 }
 
@@ -332,38 +330,43 @@ static int check_terminal(const char *about, enum video_state state, struct err 
     return 0;
 }
 
-#define ACK_WORDS 6
-
+/* `next` may be NULL. */
 static int ack(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
-               const char *error, const struct claim_words *next, struct redis_reply **ret, struct err *e)
+               const char *error, const struct queue_next *next, struct redis_reply **ret, struct err *e)
 {
     struct token_text text = token_text(t);
-    const char *word[ACK_WORDS + CLAIM_WORDS] = {
-        t->video_id, text.generation, text.token, video_state_name(state), or_empty(outcome_json), or_empty(error)};
+    const char *words[1 + CLAIM_WORDS + 6] = {video_state_name(state)};
+    struct claim_words texts;
+    size_t shared = 1;
     int result = check_terminal(t->job_id, state, e);
 
+    if (result == 0 && next != NULL)
+        result = claim_words(q, next->worker, next->nonce, next->classes, &texts, words, &shared, e);
     if (result != 0)
         return result;
-    for (size_t i = 0; i < next->count; i++)
-        word[ACK_WORDS + i] = next->word[i];
-    return queue_call_joint(q, &queue_script_ack, t->job_id, ACK_WORDS + next->count, word, ret, e);
+    size_t count = shared;
+    words[count++] = t->video_id;
+    words[count++] = text.generation;
+    words[count++] = text.token;
+    words[count++] = or_empty(outcome_json);
+    words[count++] = or_empty(error);
+    if (next != NULL)
+        words[count++] = next->nonce;
+    return queue_call_joint(q, &queue_script_ack, t->job_id, shared, count, words, ret, e);
 }
 
 int queue_ack(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
               const char *error, struct err *e)
 {
-    return ack(q, t, state, outcome_json, error, &(const struct claim_words){.count = 0}, NULL, e);
+    return ack(q, t, state, outcome_json, error, NULL, NULL, e);
 }
 
 int queue_ack_next(struct queue *q, const struct queue_token *t, enum video_state state, const char *outcome_json,
                    const char *error, struct queue_next *next, struct err *e)
 {
     REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
-    struct claim_words words;
-    int result = claim_words(q, next->worker, next->nonce, next->classes, &words, e);
+    int result = ack(q, t, state, outcome_json, error, next, &reply, e);
 
-    if (result == 0)
-        result = ack(q, t, state, outcome_json, error, &words, &reply, e);
     if (result != 0)
         return result;
     bool got = redis_reply_length(reply) > 1;

@@ -27,8 +27,8 @@ extern const struct redis_script queue_script_ack, queue_script_admit, queue_scr
  * whose element 0 is the verdict. `about` names the video or job for errors. */
 int queue_call(struct queue *q, const struct redis_script *script, const char *about, size_t args,
                const char *const *arg, struct redis_reply **ret, struct err *e) __attribute__((warn_unused_result));
-/* The same for scripts that answer many calls at once. */
-int queue_call_joint(struct queue *q, const struct redis_script *script, const char *about, size_t args,
+/* The same for scripts that answer many calls at once; the first `shared` words are the same for all. */
+int queue_call_joint(struct queue *q, const struct redis_script *script, const char *about, size_t shared, size_t args,
                      const char *const *arg, struct redis_reply **ret, struct err *e)
     __attribute__((warn_unused_result));
 

@@ -3,23 +3,11 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 
-#define MAX_SCRIPTS 64 /* of one process */
-#define SHA_SIZE 41
-
-struct loaded_script {
-    const struct redis_script *script;
-    char sha[SHA_SIZE];
-};
-
 struct redis {
     struct redis_pool *pool;
-    pthread_mutex_t lock; /* of what follows */
-    struct loaded_script loaded[MAX_SCRIPTS];
-    size_t loaded_count;
 };
 
 /* --- Replies: a redisReply under another name --- */
@@ -100,7 +88,6 @@ int redis_new(const struct redis_options *options, struct redis **ret, struct er
 
     if (r == NULL)
         return err_set(e, ERR_TEMPORARY, "redis: no memory");
-    pthread_mutex_init(&r->lock, NULL);
     int result = redis_pool_new(options, &r->pool, e);
     if (result == 0)
         *ret = r;
@@ -114,7 +101,6 @@ void redis_free(struct redis *r)
     if (r == NULL)
         return;
     redis_pool_free(r->pool);
-    pthread_mutex_destroy(&r->lock);
     mem_free(r);
 }
 
@@ -173,99 +159,57 @@ int redis_do(struct redis *r, struct redis_reply **ret, struct err *e, ...)
 
 /* --- Scripts --- */
 
-static bool known_sha(struct redis *r, const struct redis_script *script, char ret[SHA_SIZE])
+/* `words` names the script, its keys and its arguments, with room for the first two. */
+static int run_script(struct redis *r, const struct redis_script *script, const char **words, size_t count, size_t head,
+                      struct redis_reply **ret, struct err *e)
 {
-    bool found = false;
-
-    pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < r->loaded_count && !found; i++) {
-        found = r->loaded[i].script == script;
-        if (found)
-            memcpy(ret, r->loaded[i].sha, SHA_SIZE);
-    }
-    pthread_mutex_unlock(&r->lock);
-    return found;
-}
-
-static void remember_sha(struct redis *r, const struct redis_script *script, const char *sha)
-{
-    pthread_mutex_lock(&r->lock);
-    size_t i = 0;
-    while (i < r->loaded_count && r->loaded[i].script != script) /* two threads may have loaded it at once */
-        i++;
-    if (i < MAX_SCRIPTS) {
-        r->loaded[i].script = script;
-        memcpy(r->loaded[i].sha, sha, SHA_SIZE);
-        r->loaded_count = i == r->loaded_count ? i + 1 : r->loaded_count;
-    }
-    pthread_mutex_unlock(&r->lock);
-}
-
-/* The SHA1 under which the server knows the script. */
-static int find_sha(struct redis *r, const struct redis_script *script, char ret[SHA_SIZE], struct err *e)
-{
-    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
-    int result;
-
-    if (known_sha(r, script, ret))
-        return 0;
-    if ((result = redis_do(r, &reply, e, "SCRIPT", "LOAD", script->source, NULL)) != 0)
-        return result;
-    if (redis_reply_length(reply) != SHA_SIZE - 1 || redis_reply_string(reply) == NULL)
-        return err_set(e, ERR_BUG, "redis: SCRIPT LOAD answered no SHA1");
-    memcpy(ret, redis_reply_string(reply), SHA_SIZE);
-    remember_sha(r, script, ret);
-    return 0;
-}
-
-/* EVALSHA or EVAL, what names the script, the number of keys, the keys; of a joint one also the number of arguments; the
- * arguments. */
-static int call_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
-                       bool joint, size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
-{
-    const char *word[REDIS_MAX_WORDS] = {"EVALSHA"};
-    struct num_text key_count = num_u64(keys), arg_count = num_u64(args);
-    size_t head = 3 + keys + (joint ? 1 : 0);
-    char sha[SHA_SIZE];
+    const struct redis_words all = {.count = count, .word = words, .head = head};
     bool noscript = false;
-    int result;
 
-    if (keys > REDIS_MAX_WORDS || args > REDIS_MAX_WORDS || head + args > REDIS_MAX_WORDS)
-        return err_set(e, ERR_BUG, "%zu keys and %zu arguments", keys, args);
-    if ((result = find_sha(r, script, sha, e)) != 0)
-        return result;
-    word[1] = sha;
-    word[2] = key_count.s;
-    for (size_t i = 0; i < keys; i++)
-        word[3 + i] = key[i];
-    if (joint)
-        word[head - 1] = arg_count.s;
-    for (size_t i = 0; i < args; i++)
-        word[head + i] = arg[i];
+    words[0] = "EVALSHA";
+    words[1] = script->sha1;
+    int result = command(r, 0, &all, ret, &noscript, e);
+    if (noscript) { /* the first time, after a restart or SCRIPT FLUSH: EVAL runs it and makes it known */
+        words[0] = "EVAL";
+        words[1] = script->source;
+        result = command(r, 0, &all, ret, NULL, e);
+    }
+    return result != 0 && e != NULL ? err_wrap(e, "%s", script->name) : result;
+}
 
-    const struct redis_words all = {.count = head + args, .word = word, .head = joint ? head : 0};
-    result = command(r, 0, &all, ret, &noscript, e);
-    if (!noscript)
-        return result;
-    word[0] = "EVAL"; /* restarted, or SCRIPT FLUSH: this runs it and makes it known again */
-    word[1] = script->source;
-    return command(r, 0, &all, ret, NULL, e);
+static size_t add_words(const char **words, size_t at, size_t count, const char *const *more)
+{
+    for (size_t i = 0; i < count; i++)
+        words[at + i] = more[i];
+    return at + count;
 }
 
 int redis_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key, size_t args,
                  const char *const *arg, struct redis_reply **ret, struct err *e)
 {
-    int result = call_script(r, script, keys, key, false, args, arg, ret, e);
+    struct num_text key_count = num_u64(keys);
+    const char *words[REDIS_MAX_WORDS] = {[2] = key_count.s};
 
-    return result != 0 && e != NULL ? err_wrap(e, "%s", script->name) : result;
+    if (keys > REDIS_MAX_WORDS || args > REDIS_MAX_WORDS || 3 + keys + args > REDIS_MAX_WORDS)
+        return err_set(e, ERR_BUG, "%s: %zu keys and %zu arguments", script->name, keys, args);
+    size_t count = add_words(words, 3, keys, key);
+    count = add_words(words, count, args, arg);
+    return run_script(r, script, words, count, 0, ret, e);
 }
 
 int redis_script_joint(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
-                       size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
+                       size_t shared, size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
 {
-    int result = call_script(r, script, keys, key, true, args, arg, ret, e);
+    struct num_text key_count = num_u64(keys), own_count = num_u64(args - shared), shared_count = num_u64(shared);
+    const char *words[REDIS_MAX_WORDS] = {[2] = key_count.s};
 
-    return result != 0 && e != NULL ? err_wrap(e, "%s", script->name) : result;
+    if (keys > REDIS_MAX_WORDS || args > REDIS_MAX_WORDS || 5 + keys + args > REDIS_MAX_WORDS || shared >= args)
+        return err_set(e, ERR_BUG, "%s: %zu keys and %zu arguments, %zu shared", script->name, keys, args, shared);
+    size_t count = add_words(words, 3, keys, key);
+    words[count++] = own_count.s;
+    words[count++] = shared_count.s;
+    count = add_words(words, count, args, arg);
+    return run_script(r, script, words, count, count - (args - shared), ret, e);
 }
 
 /* --- About the server --- */

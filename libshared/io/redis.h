@@ -59,19 +59,21 @@ int redis_do(struct redis *r, struct redis_reply **ret, struct err *e, ...)
 int redis_command_blocking(struct redis *r, uint64_t block_ms, size_t argc, const char *const *argv,
                            struct redis_reply **ret, struct err *e) __attribute__((warn_unused_result));
 
-/* Lua scripts, embedded at build from .lua files; called by SHA1, loaded again on NOSCRIPT. All keys of Weir share one
+/* Lua scripts, embedded at build from .lua files; called by SHA1, sent whole on NOSCRIPT. All keys of Weir share one
  * hash tag, so a script gets its keys as names built from KEYS[1]..n. */
 struct redis_script {
     const char *name;
     const char *source;
+    const char *sha1; /* of the source, 40 hexadecimal digits */
 };
 int redis_script(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key, size_t args,
                  const char *const *arg, struct redis_reply **ret, struct err *e) __attribute__((warn_unused_result));
-/* The same for a script that answers many calls at once: those that threads make at the same time, with the same keys and
- * as many arguments, go as one. The script gets the number of arguments of a call, then those of each; it must answer with
- * an array of the answers, in which the failure of a call is an error that harms no other. */
+/* The same for a script that answers many calls at once: those that threads make at the same time, with the same keys, the
+ * same first `shared` arguments and as many of the others, at least one, go as one. The script gets the number of these
+ * others, `shared`, the shared arguments, and then the others of each call. It must answer with an array of the answers, in
+ * which the failure of a call is an error that harms no other. */
 int redis_script_joint(struct redis *r, const struct redis_script *script, size_t keys, const char *const *key,
-                       size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
+                       size_t shared, size_t args, const char *const *arg, struct redis_reply **ret, struct err *e)
     __attribute__((warn_unused_result));
 
 /* Repeats a call that failed as temporary until `deadline_ms` (clock_mono_ms) is for callers; this one answers PING. */

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,8 +26,8 @@ struct call {
     int result;
     struct err *e;
 
-    bool answered, leads; /* leads: the turn is handed to this call's thread */
-    pthread_cond_t changed;
+    bool leads; /* when its turn has come: its thread is to send what waits; else it is answered */
+    sem_t turn;
     struct call *next;
 };
 
@@ -374,22 +375,20 @@ static bool exchange(const struct redis_pool *p, redisContext **connection, stru
     return !away;
 }
 
-/* With the lock held: waits until the call is answered (true) or its thread is to lead. */
-static bool wait_for_turn(struct redis_pool *p, struct call *call)
+/* Puts the call behind those that wait. True when its thread leads, since nobody does. */
+static bool stand_in_line(struct redis_pool *p, struct call *call)
 {
+    pthread_mutex_lock(&p->lock);
     if (p->first == NULL)
         p->first = call;
     else
         p->last->next = call;
     p->last = call;
     p->waiting++;
-    if (!p->led) {
-        p->led = true;
-        return false;
-    }
-    while (!call->answered && !call->leads)
-        pthread_cond_wait(&call->changed, &p->lock);
-    return call->answered;
+    bool leads = !p->led;
+    p->led = true;
+    pthread_mutex_unlock(&p->lock);
+    return leads;
 }
 
 /* With the lock held: lets those catch up who were answered last and are likely to be back at once, since Redis pays for
@@ -420,53 +419,63 @@ static struct call *take_batch(struct redis_pool *p)
     return batch;
 }
 
-/* With the lock held. */
 static void answer(struct call *calls)
 {
     for (struct call *next; calls != NULL; calls = next) {
         next = calls->next; /* once it is answered, the call is gone with its stack */
-        calls->answered = true;
-        pthread_cond_signal(&calls->changed);
+        sem_post(&calls->turn);
     }
 }
 
-/* With the lock held: the turn goes to the next who waits. When Redis is away (`failure`) everybody learns that now,
- * instead of waiting for it in turn. */
-static void hand_over(struct redis_pool *p, const struct err *failure)
+/* Sends what waits, the thread's own call first, and gives the turn to the next that waits. When Redis is away everybody
+ * learns that now, instead of waiting for it in turn. */
+static void lead(struct redis_pool *p)
 {
-    if (failure != NULL) {
-        fail_all(p->first, failure);
-        answer(p->first);
+    struct err failure = {.kind = ERR_TEMPORARY};
+    struct call *failed = NULL, *next = NULL;
+
+    pthread_mutex_lock(&p->lock);
+    gather(p);
+    struct call *batch = take_batch(p);
+    pthread_mutex_unlock(&p->lock);
+    uint64_t start_us = clock_mono_us();
+    bool reached = exchange(p, &p->shared, batch, &failure);
+
+    pthread_mutex_lock(&p->lock);
+    p->last_us = clock_mono_us() - start_us;
+    if (reached) {
+        next = p->first;
+    } else {
+        failed = p->first;
         p->first = NULL;
         p->waiting = 0;
     }
-    p->led = p->first != NULL;
-    if (p->led) {
-        p->first->leads = true;
-        pthread_cond_signal(&p->first->changed);
+    p->led = next != NULL;
+    pthread_mutex_unlock(&p->lock);
+
+    if (next != NULL) {
+        next->leads = true;
+        sem_post(&next->turn);
     }
+    fail_all(failed, &failure);
+    answer(failed);
+    answer(batch->next);
 }
 
 int redis_pool_call(struct redis_pool *p, const struct redis_words *words, redisReply **ret, struct err *e)
 {
     struct call call = {.words = words, .e = e};
-    struct err failure = {.kind = ERR_TEMPORARY};
 
-    pthread_cond_init(&call.changed, NULL);
-    pthread_mutex_lock(&p->lock);
-    if (!wait_for_turn(p, &call)) {
-        gather(p);
-        struct call *batch = take_batch(p);
-        pthread_mutex_unlock(&p->lock);
-        uint64_t start_us = clock_mono_us();
-        bool reached = exchange(p, &p->shared, batch, &failure);
-        pthread_mutex_lock(&p->lock);
-        p->last_us = clock_mono_us() - start_us;
-        hand_over(p, reached ? NULL : &failure);
-        answer(batch->next);
+    sem_init(&call.turn, 0, 0);
+    bool leads = stand_in_line(p, &call);
+    if (!leads) {
+        while (sem_wait(&call.turn) != 0) /* a signal */
+            ;
+        leads = call.leads;
     }
-    pthread_mutex_unlock(&p->lock);
-    pthread_cond_destroy(&call.changed);
+    if (leads)
+        lead(p);
+    sem_destroy(&call.turn);
     if (call.result == 0)
         *ret = call.reply;
     return call.result;

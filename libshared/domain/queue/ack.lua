@@ -1,87 +1,80 @@
--- ARGV, of each call: video, generation, token, state, outcome, error; with worker, nonce, lease_ms, attempts, stalls,
--- class… behind, the next job is claimed too
+-- ARGV, of all calls: state, and, when each is to bring the next job, worker, lease_ms, attempts, stalls, class…; of
+-- each: video, generation, token, outcome, error, and then the nonce of that claim
+--
+-- A Redis that is full lets a script go on that has begun to write, so the claim begins before the ack; that nothing
+-- can be claimed keeps no job from ending.
+local state, FROM = ARGV[3], 4
 
 -- What was published before stays playable when this was not.
-local function fields(state, outcome, error_text)
-    return state == 'completed' and {'outcome', outcome} or {'error', error_text}
-end
-
--- Begins to claim for these nonces, and returns what does the rest. A Redis that is full lets a script go on that has
--- begun to write, so this comes before the ack; that nothing can be claimed does not keep a job from ending.
-local function prepare(nonces, worker, lease, max_attempts, max_stalls, ...)
-    local lists, waiting = lists_of(...)
-    local ready, fence = true, nil
-    if waiting > 0 then
-        ready, fence = pcall(fences_take, #nonces)
+local function published(outcome, error_text)
+    if state == 'completed' then
+        return 'outcome', outcome
     end
-    return function()
-        if waiting == 0 or not ready then
-            return {}
-        end
-        return hand_out(lists, fence, nonces, worker, lease, tonumber(max_attempts), tonumber(max_stalls))
-    end, ready
+    return 'error', error_text
 end
 
--- Jobs that end in the same state, and whose claims bear their tokens out.
-local function together(calls)
-    local nonces, tombstones, videos, seen, first = {}, {}, {}, {}, calls[1]
-    for i, c in ipairs(calls) do
-        nonces[i] = string.match(c[3], ':(.*)$')
-        tombstones[i] = K .. 'deleted:' .. c[1]
+-- Jobs whose claims bear their tokens out.
+local function together()
+    local jobs, nonces, tombstones, videos, seen = {}, {}, {}, {}, {}
+    for i = 1, CALLS do
+        local id, generation, token = unpack(ARGV, before(i) + 1, before(i) + 3)
+        jobs[i], nonces[i], tombstones[i] = id .. '.' .. generation, nonce_of(token), K .. 'deleted:' .. id
     end
     if rebuilding() or call('EXISTS', unpack(tombstones)) > 0 then
         return nil
     end
-    for i, held in ipairs(call('HMGET', K .. 'claims', unpack(nonces))) do
-        local c = calls[i]
-        local job, fence, attempts, created_ms = string.match(held or '', '^(%S+) (%d+) (%d+) (%d+)$')
-        if job ~= c[1] .. '.' .. c[2] or fence .. ':' .. nonces[i] ~= c[3] or c[4] ~= first[4] or seen[job] then
+    local claims = call('HMGET', K .. 'claims', unpack(nonces))
+    for i = 1, CALLS do
+        local held, job, token = claims[i] or '', jobs[i], ARGV[before(i) + 3]
+        local claimed = job .. ' ' .. token .. ' '
+        if string.sub(held, 1, #claimed) ~= claimed or seen[job] then
             return nil
         end
+        local attempts, created_ms = string.match(held, '^(%d+) (%d+) ', #claimed + 1)
+        videos[i] = {id = ARGV[before(i) + 1], job = job, created_ms = created_ms, attempts = attempts}
         seen[job] = true
-        videos[i] = {id = c[1], job = job, state = 'active', created_ms = created_ms, attempts = attempts, token = c[3],
-            fields = fields(c[4], c[5], c[6])}
     end
-    local claim = nil
-    if first[7] then
-        local free = nonces_of(calls, 7)
+    local hand_out = nil
+    if SHARED > 1 then
+        local free = new_nonces(6)
         if not free then
             return nil
         end
-        claim = prepare(free, first[7], unpack(first, 9))
+        local ready, later = pcall(claim, free, FROM)
+        hand_out = ready and later
     end
 
-    local jobs = jobs_take_off(videos)
-    call('ZREM', K .. 'open', unpack(jobs))
-    for _, job in ipairs(jobs) do
-        call('EXPIRE', K .. 'job:' .. job, RETENTION_S)
+    jobs_take_off(jobs, nonces)
+    jobs_close(jobs)
+    for i = 1, CALLS do
+        video_write(videos[i], state, i < CALLS, published(ARGV[before(i) + 4], ARGV[before(i) + 5]))
     end
-    videos_set(videos, first[4])
-    local replies = claim and claim() or {}
-    for i = #replies + 1, #calls do
+    videos_move(videos, 'active', state)
+    local replies = hand_out and hand_out() or {}
+    for i = #replies + 1, CALLS do
         replies[i] = {'OK'}
     end
     return replies
 end
 
-local full = false
+local full = false -- nothing can be claimed
 
-local function alone(id, generation, token, state, outcome, error_text, worker, nonce, lease, ...)
+local function alone(id, generation, token, outcome, error_text, nonce)
     local v, refused = job_held(id, generation, token)
     if not v then
         return refused
     elseif v.state == 'waiting' or v.state == 'delayed' then
         return {'STALE'}
     end
-    local again, claim, ready = nonce and claim_again(nonce, lease), nil, nil
+    local again, hand_out = nonce and claim_again(nonce, ARGV[FROM + 1]), nil
     if nonce and not again and not full then
-        claim, ready = prepare({nonce}, worker, lease, ...)
-        full = not ready
+        local ready, later = pcall(claim, {nonce}, FROM)
+        hand_out, full = ready and later, not ready
     end
     if v.state == 'active' then -- else it is done already: the reply was lost
-        job_finish(v, state, unpack(fields(state, outcome, error_text)))
+        job_finish(v, state, published(outcome, error_text))
     end
-    return again or claim and claim()[1] or {'OK'}
+    return again or hand_out and hand_out()[1] or {'OK'}
 end
 
 return each(together, alone)

@@ -1,27 +1,27 @@
--- ARGV, of each call: worker, nonce, lease_ms, attempts, stalls, class…
-local function claim(nonces, worker, lease, max_attempts, max_stalls, ...)
-    local lists, waiting = lists_of(...)
-    local replies = {}
-    if waiting > 0 then
-        local fence = fences_take(#nonces)
-        replies = hand_out(lists, fence, nonces, worker, lease, tonumber(max_attempts), tonumber(max_stalls))
-    end
+-- ARGV, of all calls: worker, lease_ms, attempts, stalls, class…; of each: nonce
+local FROM = 3
+
+local function answers(nonces, hand_out)
+    local replies = hand_out()
     for i = #replies + 1, #nonces do
         replies[i] = {'NONE'}
     end
     return replies
 end
 
-local function together(calls)
-    local nonces = not rebuilding() and nonces_of(calls, 1)
-    return nonces and claim(nonces, calls[1][1], unpack(calls[1], 3))
+local function together()
+    local nonces = not rebuilding() and new_nonces(1)
+    if nonces then
+        local ready, hand_out = pcall(claim, nonces, FROM)
+        return ready and answers(nonces, hand_out)
+    end
 end
 
-local function alone(worker, nonce, lease, ...)
+local function alone(nonce)
     if rebuilding() then
         return {'BUSY'}
     end
-    return claim_again(nonce, lease) or claim({nonce}, worker, lease, ...)[1]
+    return claim_again(nonce, ARGV[FROM + 1]) or answers({nonce}, claim({nonce}, FROM))[1]
 end
 
 return each(together, alone)

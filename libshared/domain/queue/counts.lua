@@ -4,10 +4,10 @@ local active, delayed, open = call('LLEN', K .. 'active'), call('ZCARD', K .. 'd
 -- By the time of enqueueing; what is active or delayed stands in between.
 local function oldest_waiting()
     for offset = 0, open - 1, 100 do
-        for _, id in ipairs(call('ZRANGE', K .. 'open', offset, offset + 99)) do
-            local v = video_load(string.match(id, '^[^.]*'))
-            if v and v.state == 'waiting' then
-                return math.max(now_ms - tonumber(call('HGET', K .. 'job:' .. id, 'enqueued_ms') or now), 0)
+        local found = call('ZRANGE', K .. 'open', offset, offset + 99, 'WITHSCORES')
+        for i = 1, #found, 2 do
+            if job_find(found[i], 'waiting') then
+                return math.max(now_ms - tonumber(found[i + 1]), 0)
             end
         end
     end

@@ -1,34 +1,38 @@
--- ARGV, of each call: video, generation, class, priority, created_ms, size_bytes, record
+-- ARGV, of all calls: list (class:priority); of each: video, generation, created_ms, size_bytes, record
+local list = ARGV[3]
 
-local function fields(generation, created_ms, size_bytes, record)
-    return {'generation', generation, 'created_ms', created_ms, 'size_bytes', size_bytes, 'record', record}
+-- What is asked for most often stands at the beginning of the hash, the long record at the end.
+local function write(v, more, generation, created_ms, size_bytes, record)
+    video_write(v, 'waiting', more, 'generation', generation, 'created_ms', created_ms, 'list', list, 'size_bytes',
+        size_bytes, 'record', record)
 end
 
--- Videos that nobody has heard of yet, for the same list.
-local function together(calls)
-    local keys, ids, videos, seen, class, priority = {}, {}, {}, {}, calls[1][3], calls[1][4]
-    for i, c in ipairs(calls) do
-        local v = video_new(c[1], c[2], nil, c[5])
-        if seen[v.id] or c[3] ~= class or c[4] ~= priority then
+-- Videos that nobody has heard of yet.
+local function together()
+    local keys, ids, videos, seen, replies = {}, {}, {}, {}, {}
+    for i = 1, CALLS do
+        local id, generation, created_ms = unpack(ARGV, before(i) + 1, before(i) + 3)
+        local job = id .. '.' .. generation
+        if seen[id] then
             return nil
         end
-        v.fields = fields(c[2], c[5], c[6], c[7])
-        videos[i], ids[i], seen[v.id] = v, v.id, true
-        keys[3 * i - 2] = K .. 'deleted:' .. v.id
-        keys[3 * i - 1] = K .. 'video:' .. v.id
-        keys[3 * i] = K .. 'job:' .. v.job
+        ids[i], videos[i] = id, {id = id, job = job, created_ms = created_ms, attempts = '0'}
+        keys[3 * i - 2], keys[3 * i - 1], keys[3 * i] = K .. 'deleted:' .. id, K .. 'video:' .. id, K .. 'job:' .. job
+        seen[id], replies[i] = true, {'OK', 0}
     end
     if rebuilding() or call('EXISTS', unpack(keys)) > 0 then
         return nil
     end
-    local replies = {}
-    for i = 1, #calls do replies[i] = {'OK', 0} end
     unreserve(unpack(ids))
-    jobs_create(videos, class, priority)
+    for i = 1, CALLS do
+        write(videos[i], i < CALLS, unpack(ARGV, before(i) + 2, before(i) + 5))
+    end
+    jobs_queue(videos, list)
+    videos_move(videos, nil, 'waiting')
     return replies
 end
 
-local function alone(id, generation, class, priority, created_ms, size_bytes, record)
+local function alone(id, generation, created_ms, size_bytes, record)
     local refused = refusal(id)
     if refused then
         return refused
@@ -45,8 +49,10 @@ local function alone(id, generation, class, priority, created_ms, size_bytes, re
         job_remove(v)
     end
     v = video_renew(v, id, generation, created_ms)
-    v.fields = fields(generation, v.created_ms, size_bytes, record)
-    jobs_create({v}, class, priority)
+    local from = v.state
+    write(v, false, generation, v.created_ms, size_bytes, record)
+    jobs_queue({v}, list)
+    videos_move({v}, from, 'waiting')
     return {'OK', 0}
 end
 

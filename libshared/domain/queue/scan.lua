@@ -10,9 +10,9 @@ local function promote(job)
     if not v or not job_load(v) then
         return 0
     end
-    call('LPUSH', v.list, job)
+    call('LPUSH', K .. 'wait:' .. v.list, job)
     video_set(v, 'waiting')
-    ring(v.class)
+    ring(v.list)
     return 1
 end
 
@@ -28,7 +28,7 @@ local function reclaim(job)
         job_finish(v, 'cancelled')
     else -- without its token, so that whoever held it learns that it lost it
         job_to_head(v)
-        call('HDEL', K .. 'job:' .. job, 'token')
+        call('HDEL', K .. 'video:' .. v.id, 'token')
     end
     return 1
 end
@@ -69,7 +69,8 @@ end
 
 -- Redis was away, or its clock jumped: nobody could extend this lease.
 local function extend(job)
-    local ms = tonumber(call('HGET', K .. 'job:' .. job, 'lease_ms') or lease)
+    local v = job_find(job, 'active')
+    local ms = tonumber(v and job_load(v) and v.lease_ms or lease)
     if gap >= 0 and gap <= math.max(ms / 2, MIN_GAP) then
         return 0
     end

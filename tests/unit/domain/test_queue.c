@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "domain/queue_call.h"
 
 #include <string.h>
 
@@ -433,6 +434,7 @@ END_TEST
 START_TEST(hashes_of_ended_jobs_expire_after_seven_days)
 {
     struct queue_token t = active(1);
+    ok(queue_heartbeat(test_queue, &t, "{\"percent\":41.2}", NULL, &e));
     ok(queue_ack(test_queue, &t, VIDEO_COMPLETED, OUTCOME, NULL, &e));
     int64_t left = redis_number("TTL", job_key(1, 1), NULL);
     ck_assert_int_ge(left, 7 * 24 * 3600 - 5);
@@ -467,6 +469,17 @@ START_TEST(every_transition_is_an_event)
         ck_assert_str_eq(redis_reply_field(fields, "state"), expected[i]);
         ck_assert_str_eq(redis_reply_field(fields, "attempts"), i == 0 ? "0" : i < 4 ? "1" : "2");
     }
+}
+END_TEST
+
+/* Else each call would send its script whole. */
+START_TEST(scripts_are_known_by_their_sha1)
+{
+    static const struct redis_script *const scripts[] = {&queue_script_ack, &queue_script_claim, &queue_script_enqueue,
+                                                         &queue_script_scan};
+
+    for (size_t i = 0; i < ARRAY_SIZE(scripts); i++)
+        ck_assert_str_eq(redis_text("SCRIPT", "LOAD", scripts[i]->source, NULL), scripts[i]->sha1);
 }
 END_TEST
 
@@ -510,6 +523,7 @@ int main(void)
     tcase_add_test(jobs, what_was_published_stays_until_something_newer_is);
     tcase_add_test(jobs, hashes_of_ended_jobs_expire_after_seven_days);
     tcase_add_test(jobs, every_transition_is_an_event);
+    tcase_add_test(jobs, scripts_are_known_by_their_sha1);
     tcase_add_test(jobs, states_have_names);
     suite_add_tcase(suite, jobs);
     return run_suite(suite);

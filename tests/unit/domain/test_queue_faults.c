@@ -424,14 +424,14 @@ static void *wait_then_claim(void *unused)
 {
     char nonce[ID_NONCE_SIZE];
     struct queue_job job;
-    struct err e;
+    struct err failure;
     int result;
 
     (void)unused;
     id_nonce(nonce);
     do { /* somebody else may have been faster */
         ok(queue_wait(test_queue, NULL, 5000, &e));
-        result = queue_claim(test_queue, "w", nonce, NULL, &job, &e);
+        result = queue_claim(test_queue, "w", nonce, NULL, &job, &failure);
     } while (result == -ERR_NOT_FOUND);
     ck_assert_int_eq(result, 0);
     queue_job_release(&job);

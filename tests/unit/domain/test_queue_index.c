@@ -547,7 +547,7 @@ START_TEST(the_longest_waiting_job_tells_its_age)
     enqueue(2);
     enqueue(3);
     str_format(then, sizeof then, "%llu", (unsigned long long)redis_now_ms() - 5000);
-    redis_run("HSET", job_key(2, 1), "enqueued_ms", then);
+    redis_run("ZADD", "{weir}:open", then, "v_00000000000000000000000002.1");
     ck_assert_uint_ge(counts().oldest_waiting_ms, 5000);
     ck_assert_uint_lt(counts().oldest_waiting_ms, 6000);
 }

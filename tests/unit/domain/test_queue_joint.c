@@ -62,49 +62,54 @@ static void sides_down(void)
 
 /* --- Calls --- */
 
-#define MAX_WORDS 14
+#define MAX_WORDS 8
 
 struct calls {
     const struct redis_script *script;
-    unsigned count, words;
-    char word[MAX_CALLS][MAX_WORDS][48];
+    unsigned count, shared, words;
+    char common[MAX_WORDS][48], word[MAX_CALLS][MAX_WORDS][48];
     unsigned token[MAX_CALLS], nonce[MAX_CALLS]; /* NONCES: none */
 };
 
-static void add_word(struct calls *c, unsigned call, unsigned at, const char *word)
+static void put(char ret[48], const char *word)
 {
-    ck_assert(str_copy(c->word[call][at], sizeof c->word[call][at], word));
+    ck_assert(str_copy(ret, 48, word));
 }
 
-static void add_claim(struct calls *c, unsigned call, unsigned at, unsigned workers)
+static void share_claim(struct calls *c)
 {
-    const char *const words[] = {"", "", "30000", "3", "2", "default", "big"};
+    static const char *const words[] = {"w", "30000", "3", "2", "default", "big"};
 
-    for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
-        add_word(c, call, at + i, words[i]);
-    add_word(c, call, at, num_u64(draw(workers)).s);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        put(c->common[c->shared++], words[i]);
+}
+
+static void add_nonce(struct calls *c, unsigned call, unsigned at)
+{
     c->nonce[call] = draw(NONCES);
-    nonce_name(c->nonce[call], c->word[call][at + 1]);
-    c->words = at + (unsigned)ARRAY_SIZE(words);
+    nonce_name(c->nonce[call], c->word[call][at]);
+    c->words = at + 1;
 }
 
 static void draw_enqueue(struct calls *c, unsigned call)
 {
     c->script = &queue_script_enqueue;
-    add_word(c, call, 0, video(draw(VIDEOS)));
-    add_word(c, call, 1, num_u64(1 + draw(2)).s);
-    add_word(c, call, 2, draw(4) == 0 ? "big" : "default");
-    add_word(c, call, 3, num_u64(draw(4) == 0 ? draw(3) : 1).s);
-    add_word(c, call, 4, num_u64(1000 + draw(3)).s);
-    add_word(c, call, 5, "77");
-    add_word(c, call, 6, RECORD);
-    c->words = 7;
+    if (call == 0)
+        str_format(c->common[c->shared++], sizeof c->common[0], "%s:%u", draw(4) == 0 ? "big" : "default", draw(3));
+    put(c->word[call][0], video(draw(VIDEOS)));
+    put(c->word[call][1], num_u64(1 + draw(2)).s);
+    put(c->word[call][2], num_u64(1000 + draw(3)).s);
+    put(c->word[call][3], "77");
+    put(c->word[call][4], RECORD);
+    c->words = 5;
 }
 
 static void draw_claim(struct calls *c, unsigned call)
 {
     c->script = &queue_script_claim;
-    add_claim(c, call, 0, draw(8) == 0 ? 2 : 1);
+    if (call == 0)
+        share_claim(c);
+    add_nonce(c, call, 0);
 }
 
 static void draw_ack(struct calls *c, unsigned call)
@@ -112,17 +117,20 @@ static void draw_ack(struct calls *c, unsigned call)
     static const char *const states[] = {"completed", "failed", "cancelled"};
 
     c->script = &queue_script_ack;
+    if (call == 0)
+        put(c->common[c->shared++], states[draw(3)]);
     c->token[call] = draw(NONCES); /* words 0 to 2, which differ from side to side */
-    add_word(c, call, 3, states[draw(5) == 0 ? draw(3) : 0]);
-    add_word(c, call, 4, OUTCOME);
-    add_word(c, call, 5, "broken");
-    c->words = 6;
+    put(c->word[call][3], OUTCOME);
+    put(c->word[call][4], "broken");
+    c->words = 5;
 }
 
 static void draw_ack_next(struct calls *c, unsigned call)
 {
     draw_ack(c, call);
-    add_claim(c, call, 6, 1);
+    if (call == 0)
+        share_claim(c);
+    add_nonce(c, call, 5);
 }
 
 /* --- Both sides --- */
@@ -131,23 +139,23 @@ static void fill_in_token(const struct side *s, struct calls *c, unsigned call)
 {
     const struct queue_token *t = &s->token[c->token[call]];
 
-    if (c->script != &queue_script_ack)
-        return;
-    add_word(c, call, 0, t->job_id[0] == '\0' ? video(0) : t->video_id);
-    add_word(c, call, 1, num_u64(t->generation).s);
+    put(c->word[call][0], t->job_id[0] == '\0' ? video(0) : t->video_id);
+    put(c->word[call][1], num_u64(t->generation).s);
     str_format(c->word[call][2], sizeof c->word[call][2], "%" PRIu64 ":%s", t->fence, t->nonce);
 }
 
 static struct redis_reply *send(const struct side *s, struct calls *c, unsigned first, unsigned count)
 {
-    const char *words[64] = {"EVAL", c->script->source, "1", QUEUE_PREFIX};
-    struct num_text per_call = num_u64(c->words);
+    struct num_text own = num_u64(c->words), shared = num_u64(c->shared);
+    const char *words[64] = {"EVAL", c->script->source, "1", QUEUE_PREFIX, own.s, shared.s};
     struct redis_reply *reply;
-    size_t n = 4;
+    size_t n = 6;
 
-    words[n++] = per_call.s;
+    for (unsigned i = 0; i < c->shared; i++)
+        words[n++] = c->common[i];
     for (unsigned call = first; call < first + count; call++) {
-        fill_in_token(s, c, call);
+        if (c->token[call] < NONCES)
+            fill_in_token(s, c, call);
         for (unsigned i = 0; i < c->words; i++)
             words[n++] = c->word[call][i];
     }
@@ -209,7 +217,7 @@ static const char contents[] =
     "    return table.concat(items, ' ')\n"
     "end\n"
     "local timed = {lease = true, open = true, delayed = true, admitted = true, finishing = true}\n"
-    "local skipped = {token = true, updated_ms = true, enqueued_ms = true}\n"
+    "local skipped = {token = true, updated_ms = true}\n"
     "local keys = call('KEYS', '{weir}:*')\n"
     "table.sort(keys)\n"
     "for _, key in ipairs(keys) do\n"
@@ -221,7 +229,7 @@ static const char contents[] =
     "=\n"
     "            function() return true end}))\n"
     "    elseif name == 'claims' then\n"
-    "        text = string.gsub(flat(key, call('HGETALL', key), 2), '(=%S+) %d+', '%1')\n"
+    "        text = string.gsub(flat(key, call('HGETALL', key), 2), '(=%S+) %d+:', '%1 ')\n"
     "    elseif kind == 'hash' then\n"
     "        text = flat(key, call('HGETALL', key), 2, skipped)\n"
     "    elseif kind == 'stream' then\n"

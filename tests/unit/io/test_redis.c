@@ -16,6 +16,8 @@
 
 /* Against a real redis-server: what a client meets when the server restarts, hangs, moves, or is full. */
 
+#define UNKNOWN "0000000000000000000000000000000000000000" /* the SHA1 of no script: it is sent whole every time */
+
 static struct redis_server server;
 static struct redis *r;
 static struct err e;
@@ -301,7 +303,7 @@ START_TEST(a_read_only_replica_is_left_for_the_new_master)
     ck_assert_ptr_nonnull(strstr(e.text, "READONLY"));
     ck_assert_int_ne(number("CLIENT", "ID"), before);
 
-    const struct redis_script writer = {"writer", "return redis.call('SET', KEYS[1], 1)"};
+    const struct redis_script writer = {"writer", "return redis.call('SET', KEYS[1], 1)", UNKNOWN};
     fails(ERR_TEMPORARY, redis_script(r, &writer, 1, (const char *const[]){"k"}, 0, NULL, NULL, &e));
     ck_assert_ptr_nonnull(strstr(e.text, "READONLY"));
 }
@@ -443,7 +445,8 @@ END_TEST
 
 /* --- Scripts --- */
 
-static const struct redis_script add = {"add", "return redis.call('INCRBY', KEYS[1], ARGV[1])"};
+static const struct redis_script add = {"add", "return redis.call('INCRBY', KEYS[1], ARGV[1])",
+                                        "8cd00688c05c46bde4a2e60658ef20a2e5c0b248"};
 
 static int64_t run_add(const char *amount)
 {
@@ -453,10 +456,19 @@ static int64_t run_add(const char *amount)
     return redis_reply_integer(reply);
 }
 
+static void expect_loaded(const struct redis_script *script)
+{
+    REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
+
+    ok(redis_do(r, &reply, &e, "SCRIPT", "EXISTS", script->sha1, NULL));
+    ck_assert_int_eq(redis_reply_integer(redis_reply_at(reply, 0)), 1);
+}
+
 START_TEST(scripts_are_loaded_again_when_the_server_forgot_them)
 {
     ck_assert_int_eq(run_add("1"), 1);
     ck_assert_int_eq(run_add("2"), 3);
+    expect_loaded(&add);
     ok(redis_do(r, NULL, &e, "SCRIPT", "FLUSH", NULL));
     ck_assert_int_eq(run_add("3"), 6);
     redis_server_restart(&server);
@@ -466,7 +478,8 @@ END_TEST
 
 START_TEST(a_script_that_fails_names_itself)
 {
-    const struct redis_script broken = {"broken", "return redis.call('INCR')"}, wrong = {"wrong", "return return"};
+    const struct redis_script broken = {"broken", "return redis.call('INCR')", UNKNOWN};
+    const struct redis_script wrong = {"wrong", "return return", UNKNOWN};
 
     fails(ERR_BUG, redis_script(r, &broken, 0, NULL, 0, NULL, NULL, &e));
     ck_assert_ptr_nonnull(strstr(e.text, "broken"));
@@ -490,18 +503,21 @@ static int64_t redis_runs(void)
 
 /* Answers each of its calls with twice its argument, or fails; counts how often it runs. */
 static const struct redis_script twice = {
-    "twice", "redis.call('INCR', KEYS[1])\n"
-             "local answers = {}\n"
-             "for i = 2, #ARGV, tonumber(ARGV[1]) do\n"
-             "    answers[#answers + 1] = ARGV[i] == '13' and redis.error_reply('ERR unlucky') or ARGV[i] * 2\n"
-             "end\n"
-             "return answers\n"};
+    .name = "twice",
+    .source = "redis.call('INCR', KEYS[1])\n"
+              "local answers = {}\n"
+              "for i = 4, #ARGV, tonumber(ARGV[1]) do\n"
+              "    answers[#answers + 1] = ARGV[i] == '13' and redis.error_reply('ERR unlucky') or ARGV[i] * ARGV[3]\n"
+              "end\n"
+              "return answers\n",
+    .sha1 = "80d33d3842f1dccc4bad9afaae13ab3a1313c017",
+};
 
 static int run_twice(const char *number, int64_t *ret, struct err *local)
 {
     REDIS_REPLY_AUTO struct redis_reply *reply = NULL;
-    int result = redis_script_joint(r, &twice, 1, (const char *const[]){"runs"}, 1, (const char *const[]){number},
-                                    &reply, local);
+    int result = redis_script_joint(r, &twice, 1, (const char *const[]){"runs"}, 1, 2,
+                                    (const char *const[]){"2", number}, &reply, local);
 
     if (result == 0)
         *ret = redis_reply_integer(reply);
@@ -540,6 +556,7 @@ START_TEST(a_joint_script_is_loaded_again_too)
     int64_t answer;
 
     ok(run_twice("1", &answer, &e));
+    expect_loaded(&twice);
     ok(redis_do(r, NULL, &e, "SCRIPT", "FLUSH", NULL));
     ok(run_twice("2", &answer, &e));
     ck_assert_int_eq(answer, 4);
@@ -553,10 +570,11 @@ START_TEST(an_answer_that_is_not_one_for_each_call_is_a_bug)
     struct redis_reply *reply = NULL;
 
     for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
-        const struct redis_script wrong = {"wrong", sources[i]};
-        fails(ERR_BUG, redis_script_joint(r, &wrong, 0, NULL, 1, (const char *const[]){"a"}, &reply, &e));
+        const struct redis_script wrong = {"wrong", sources[i], UNKNOWN};
+        fails(ERR_BUG, redis_script_joint(r, &wrong, 0, NULL, 0, 1, (const char *const[]){"a"}, &reply, &e));
         ck_assert_ptr_nonnull(strstr(e.text, "wrong"));
     }
+    fails(ERR_BUG, redis_script_joint(r, &twice, 0, NULL, 1, 1, (const char *const[]){"2"}, &reply, &e));
     ok(redis_do(r, NULL, &e, "CONFIG", "SET", "maxmemory", "1", NULL));
     int64_t answer;
     fails(ERR_TEMPORARY, run_twice("1", &answer, &e));

@@ -12,7 +12,7 @@
 
 local call = redis.call
 local K = KEYS[1]
-local RETENTION_S = '604800' -- seven days: the hashes of finished jobs
+local RETENTION_S = '604800' -- seven days: the hashes of jobs that ended
 local MAX_FENCE = 2 ^ 53     -- integers are exact below
 
 local time = call('TIME')
@@ -45,22 +45,27 @@ local function refusal(id)
     end
 end
 
--- For scripts that answer many calls (redis_script_joint). `together` gets an array of their arguments; it returns one of
--- answers when nothing about them is out of the ordinary, else nothing, having changed nothing. Then `alone` gets the
--- arguments of one after the other; that one fails is nothing to the others.
+-- A script that answers many calls (redis_script_joint) gets the number of words of each call, the number of those that
+-- all have in common, these, and then the words of one call after the other.
+local WORDS = tonumber(ARGV[1])
+local SHARED = tonumber(ARGV[2])
+local CALLS = (#ARGV - 2 - SHARED) / WORDS
+
+-- What stands in ARGV before the words of the i-th call.
+local function before(i)
+    return 2 + SHARED + (i - 1) * WORDS
+end
+
+-- `together` returns an array of answers when nothing about the calls is out of the ordinary, else nothing, having
+-- changed nothing. Then `alone` gets the words of one after the other; that one fails is nothing to the others.
 local function each(together, alone)
-    local count, calls = tonumber(ARGV[1]), {}
-    for first = 2, #ARGV, count do
-        calls[#calls + 1] = {unpack(ARGV, first, first + count - 1)}
-    end
-    local replies = together(calls)
-    if replies then
-        return replies
-    end
-    replies = {}
-    for i, arguments in ipairs(calls) do
-        local ok, reply = pcall(alone, unpack(arguments))
-        replies[i] = (ok or type(reply) == 'table') and reply or redis.error_reply(reply)
+    local replies = together()
+    if not replies then
+        replies = {}
+        for i = 1, CALLS do
+            local ok, reply = pcall(alone, unpack(ARGV, before(i) + 1, before(i) + WORDS))
+            replies[i] = (ok or type(reply) == 'table') and reply or redis.error_reply(reply)
+        end
     end
     return replies
 end
@@ -76,9 +81,9 @@ local function publish(type, v, state, more)
     end
 end
 
--- Wakes one worker that waits for this class. A ring that nobody heard stays.
-local function ring(class)
-    call('ZADD', K .. 'bell:' .. class, '0', 'ring')
+-- Wakes one worker that waits for the class of this list. A ring that nobody heard stays.
+local function ring(list)
+    call('ZADD', K .. 'bell:' .. string.match(list, '^[^:]*'), '0', 'ring')
 end
 
 ---- A video, and its job: that of its newest generation, in the same state
@@ -98,17 +103,19 @@ local function video_load(id, ...)
     end
 end
 
--- The only place where videos change their state: hashes, indexes, events. All come from the same one, or are new.
--- `v.fields` are further fields of the hash.
-local function videos_set(videos, state)
-    local from, ids, scores = videos[1].state, {}, {}
-    for i, v in ipairs(videos) do
-        ids[i] = v.id
-        scores[2 * i - 1] = v.created_ms
-        scores[2 * i] = v.id
-        v.state = state
-        call('HSET', K .. 'video:' .. v.id, 'state', state, 'updated_ms', now, unpack(v.fields))
-        publish('state', v, state, i < #videos)
+-- Where videos change their state, and nowhere else: each is written, hash and event, and then all of them are moved
+-- from one index to another. `more` are to be written; `...` are further fields of the hash.
+local function video_write(v, state, more, ...)
+    v.state = state
+    call('HSET', K .. 'video:' .. v.id, 'state', state, 'updated_ms', now, ...)
+    publish('state', v, state, more)
+end
+
+local function videos_move(videos, from, state)
+    local ids, scores = {}, {}
+    for i = 1, #videos do
+        local v = videos[i]
+        ids[i], scores[2 * i - 1], scores[2 * i] = v.id, v.created_ms, v.id
     end
     if from then
         call('ZREM', K .. 'videos:' .. from, unpack(ids))
@@ -119,14 +126,15 @@ local function videos_set(videos, state)
 end
 
 local function video_set(v, state, ...)
-    v.fields = {...}
-    videos_set({v}, state)
+    local from = v.state
+    video_write(v, state, false, ...)
+    videos_move({v}, from, state)
 end
 
 -- The next generation of a video that is known, or the first of a new one, without what the one before left.
 local function video_renew(v, id, generation, created_ms)
     if v then
-        call('HDEL', K .. 'video:' .. id, 'attempts', 'stalls', 'releases', 'error')
+        call('HDEL', K .. 'video:' .. id, 'attempts', 'stalls', 'releases', 'error', 'token')
     else
         call('DEL', K .. 'job:' .. id .. '.' .. generation)
     end
@@ -145,14 +153,23 @@ local function video_view(id)
     return f
 end
 
--- Loads what the job's hash tells; nil when it has none.
+local function nonce_of(token)
+    return string.sub(token, (string.find(token, ':', 1, true) or 0) + 1)
+end
+
+-- Loads where the job waits, or who has it; nil when the video never had one.
 local function job_load(v)
-    local f = call('HMGET', K .. 'job:' .. v.job, 'class', 'priority', 'token', 'charged', 'cancel')
-    if f[1] then
-        v.list = K .. 'wait:' .. f[1] .. ':' .. f[2]
-        v.class, v.token, v.charged, v.cancel = f[1], f[3], f[4], f[5] == '1'
-        return v
+    local f = call('HMGET', K .. 'video:' .. v.id, 'list', 'token')
+    if not f[1] then
+        return nil
     end
+    v.list, v.token = f[1], f[2] or ''
+    v.cancel = call('HGET', K .. 'job:' .. v.job, 'cancel') == '1'
+    if v.state == 'active' then
+        local claim = call('HGET', K .. 'claims', nonce_of(v.token)) or ''
+        v.charged, v.lease_ms = string.match(claim, '^%S+ %S+ %d+ %d+ (%d+) (%d+) ')
+    end
+    return v
 end
 
 -- The video of a job that comes out of a list; nil unless it is its newest and in that state. `...` as for video_load.
@@ -169,8 +186,8 @@ local function job_held(id, generation, token)
     if refused then
         return nil, refused
     end
-    local v = video_load(id)
-    if not v or v.job ~= id .. '.' .. generation or call('HGET', K .. 'job:' .. v.job, 'token') ~= token then
+    local v, f = video_load(id, 'token')
+    if not v or v.job ~= id .. '.' .. generation or f[5] ~= token then
         return nil, {'STALE'}
     end
     v.token = token
@@ -178,24 +195,20 @@ local function job_held(id, generation, token)
 end
 
 -- Takes active jobs from their workers.
-local function jobs_take_off(videos)
-    local jobs, nonces = {}, {}
-    for i, v in ipairs(videos) do
-        jobs[i] = v.job
-        nonces[i] = string.match(v.token, ':(.*)$') or ''
-        call('LREM', K .. 'active', '-1', v.job) -- the oldest are likely to end first
+local function jobs_take_off(jobs, nonces)
+    for i = 1, #jobs do
+        call('LREM', K .. 'active', '-1', jobs[i]) -- the oldest are likely to end first
     end
     call('ZREM', K .. 'lease', unpack(jobs))
     call('HDEL', K .. 'claims', unpack(nonces))
-    return jobs
 end
 
 -- Takes an open job from where its state has put it.
 local function job_take_off(v)
     if v.state == 'active' then
-        jobs_take_off({v})
+        jobs_take_off({v.job}, {nonce_of(v.token)})
     elseif v.state == 'waiting' then
-        call('LREM', v.list, '1', v.job)
+        call('LREM', K .. 'wait:' .. v.list, '1', v.job)
     else
         call('ZREM', K .. 'delayed', v.job)
     end
@@ -210,16 +223,29 @@ end
 -- From being active back to the head of its list; the bell rings.
 local function job_to_head(v, ...)
     job_take_back(v)
-    call('RPUSH', v.list, v.job)
+    call('RPUSH', K .. 'wait:' .. v.list, v.job)
     video_set(v, 'waiting', ...)
-    ring(v.class)
+    ring(v.list)
 end
 
--- Ends an open job. Its token stays, so that its owner may repeat an ack whose reply was lost.
+-- Jobs that were taken off are not open any more. Their tokens stay, so that their owners may repeat an ack whose reply
+-- was lost; what was said about them goes after a while.
+local function jobs_close(jobs)
+    local hashes = {}
+    for i = 1, #jobs do
+        hashes[i] = K .. 'job:' .. jobs[i]
+    end
+    call('ZREM', K .. 'open', unpack(jobs))
+    if call('EXISTS', unpack(hashes)) > 0 then
+        for i = 1, #hashes do
+            call('EXPIRE', hashes[i], RETENTION_S)
+        end
+    end
+end
+
 local function job_finish(v, state, ...)
     job_take_off(v)
-    call('ZREM', K .. 'open', v.job)
-    call('EXPIRE', K .. 'job:' .. v.job, RETENTION_S)
+    jobs_close({v.job})
     video_set(v, state, ...)
 end
 
@@ -238,19 +264,16 @@ local function unreserve(...)
     call('ZREM', K .. 'finishing', ...)
 end
 
--- The jobs of videos that are new or were just renewed (all from the same state), at the tail of the same list.
-local function jobs_create(videos, class, priority)
+-- The jobs of videos that are new or were just renewed, at the tail of the same list; then they are to become waiting.
+local function jobs_queue(videos, list)
     local jobs, scores = {}, {}
-    for i, v in ipairs(videos) do
-        jobs[i] = v.job
-        scores[2 * i - 1] = now
-        scores[2 * i] = v.job
-        call('HSET', K .. 'job:' .. v.job, 'class', class, 'priority', priority, 'enqueued_ms', now)
+    for i = 1, #videos do
+        local job = videos[i].job
+        jobs[i], scores[2 * i - 1], scores[2 * i] = job, now, job
     end
-    call('LPUSH', K .. 'wait:' .. class .. ':' .. priority, unpack(jobs))
+    call('LPUSH', K .. 'wait:' .. list, unpack(jobs))
     call('ZADD', K .. 'open', unpack(scores))
-    videos_set(videos, 'waiting')
-    ring(class)
+    ring(list)
 end
 
 -- Brings a video in line with the outcome of a generation that is not older than its own.
@@ -267,18 +290,21 @@ end
 
 ---- Claiming
 
--- The lists of the classes, in the order in which they are served, and how many jobs wait in them.
-local function lists_of(...)
-    local lists, waiting = {}, 0
-    for _, class in ipairs({...}) do
+-- What a claim says of whoever claims stands among what the calls have in common, from the given index on: worker,
+-- lease_ms, attempts, stalls, class…
+
+-- The lists of the classes, in the order in which they are served, their lengths, and how many jobs wait in them.
+local function lists_of(from)
+    local lists, lengths, waiting = {}, {}, 0
+    for i = from + 4, 2 + SHARED do
         for priority = 0, 2 do
-            local key = K .. 'wait:' .. class .. ':' .. priority
-            local length = call('LLEN', key)
-            lists[#lists + 1] = {key = key, class = class, length = length}
+            local list = ARGV[i] .. ':' .. priority
+            local length = call('LLEN', K .. 'wait:' .. list)
+            lists[#lists + 1], lengths[#lists + 1] = list, length
             waiting = waiting + length
         end
     end
-    return lists, waiting
+    return lists, lengths, waiting
 end
 
 -- The first of that many new fences. This comes before all else that is written: a Redis that is full refuses it, and
@@ -299,57 +325,70 @@ local function handed(v, f, cancel, exhausted)
     return {'OK', v.job, v.token, v.attempts, f[5], f[6], cancel, exhausted, f[7], error_text, 0}
 end
 
--- Gives waiting jobs to the nonces, as far as there are some, with `fence` and those behind it. What is no waiting job
--- (a ghost, an id twice in the list) falls out on the way.
-local function hand_out(lists, fence, nonces, worker, lease, max_attempts, max_stalls)
-    local videos, replies, leases, claims, taken = {}, {}, {}, {}, {}
-    local n, until_ms = 0, from_now(lease)
+-- Begins to claim for these nonces, which have no jobs yet: fails, having changed nothing, when nothing can be claimed.
+-- The function that is returned gives out the jobs, which may be fewer.
+local function claim(nonces, from)
+    local lists, lengths, waiting = lists_of(from)
+    if waiting == 0 then
+        return function() return {} end
+    end
+    local fence = fences_take(#nonces)
+    local worker, lease, max_attempts, max_stalls = unpack(ARGV, from, from + 3)
+    local until_ms, videos, replies, leases, claims, taken = from_now(lease), {}, {}, {}, {}, {}
+    max_attempts, max_stalls = tonumber(max_attempts), tonumber(max_stalls)
 
-    local function hand(v, f)
+    local function hand(v, f, n)
         -- Past its attempts or stalls it is handed out only to be ended, which is no start.
         local exhausted = tonumber(v.attempts) >= max_attempts or tonumber(f[5] or 0) >= max_stalls
         if not exhausted then
             v.attempts = string.format('%d', v.attempts + 1)
         end
-        local mine = string.format('%d', fence + n)
-        n = n + 1
-        v.token = mine .. ':' .. nonces[n]
-        v.fields = {'attempts', v.attempts}
-        call('HSET', K .. 'job:' .. v.job, 'token', v.token, 'worker', worker, 'charged', exhausted and '0' or '1',
-            'lease_ms', lease)
+        v.token = string.format('%d', fence + n - 1) .. ':' .. nonces[n]
+        videos[n], taken[v.job], replies[n] = v, true, handed(v, f, 0, exhausted and 1 or 0)
         leases[2 * n - 1], leases[2 * n] = until_ms, v.job
-        claims[2 * n - 1], claims[2 * n] = nonces[n], v.job .. ' ' .. mine .. ' ' .. v.attempts .. ' ' .. v.created_ms
-        videos[n], taken[v.job] = v, true
-        replies[n] = handed(v, f, 0, exhausted and 1 or 0)
+        claims[2 * n - 1] = nonces[n]
+        claims[2 * n] = v.job .. ' ' .. v.token .. ' ' .. v.attempts .. ' ' .. v.created_ms
+            .. (exhausted and ' 0 ' or ' 1 ') .. lease .. ' ' .. worker
+        video_write(v, 'active', n < #nonces, 'attempts', v.attempts, 'token', v.token)
     end
 
-    local left = 0
-    for _, list in ipairs(lists) do
-        while list.length > 0 and n < #nonces do
-            local jobs = call('RPOP', list.key, math.min(list.length, #nonces - n))
-            list.length = list.length - #jobs
-            call('LPUSH', K .. 'active', unpack(jobs))
-            for _, job in ipairs(jobs) do
-                local v, f = job_find(job, 'waiting', 'stalls', 'size_bytes', 'record')
-                if v and not taken[job] then
-                    hand(v, f)
-                else
-                    call('LREM', K .. 'active', '1', job)
-                end
+    -- What is no waiting job (a ghost, an id twice in the list) falls out on the way.
+    local function hand_from(list, count)
+        local jobs = call('RPOP', K .. 'wait:' .. list, count)
+        call('LPUSH', K .. 'active', unpack(jobs))
+        for i = 1, count do
+            local v, f = job_find(jobs[i], 'waiting', 'stalls', 'size_bytes', 'record')
+            if v and not taken[v.job] then
+                hand(v, f, #videos + 1)
+            else
+                call('LREM', K .. 'active', '1', jobs[i])
             end
         end
-        if list.length > 0 then -- work is left for somebody else
-            ring(list.class)
+    end
+
+    return function()
+        local left = 0
+        for i = 1, #lists do
+            while lengths[i] > 0 and #videos < #nonces do
+                local count = math.min(lengths[i], #nonces - #videos)
+                hand_from(lists[i], count)
+                lengths[i] = lengths[i] - count
+            end
+            if lengths[i] > 0 then -- work is left for somebody else
+                ring(lists[i])
+                left = left + lengths[i]
+            end
         end
-        left = left + list.length
+        if videos[1] then
+            call('ZADD', K .. 'lease', unpack(leases))
+            call('HSET', K .. 'claims', unpack(claims))
+            videos_move(videos, 'waiting', 'active')
+        end
+        for i = 1, #replies do
+            replies[i][11] = left
+        end
+        return replies
     end
-    for _, reply in ipairs(replies) do reply[11] = left end
-    if n > 0 then
-        call('ZADD', K .. 'lease', unpack(leases))
-        call('HSET', K .. 'claims', unpack(claims))
-        videos_set(videos, 'active')
-    end
-    return replies
 end
 
 -- The answer for a nonce that has a job already, since the reply was lost; nil when it has none.
@@ -357,28 +396,26 @@ local function claim_again(nonce, lease)
     local job = string.match(call('HGET', K .. 'claims', nonce) or '', '^%S+')
     if job then
         local v, f = job_find(job, 'active', 'stalls', 'size_bytes', 'record')
-        if v and job_load(v) then
+        if v and job_load(v) and v.charged then
             call('ZADD', K .. 'lease', from_now(lease), v.job)
             return handed(v, f, v.cancel and 1 or 0, 1 - v.charged)
         end
     end
 end
 
--- The nonces of claims that differ in nothing else and have no jobs yet; nil when that is not so. The arguments of a
--- claim begin at `from`.
-local function nonces_of(calls, from)
-    local nonces, seen, first = {}, {}, calls[1]
-    for i, c in ipairs(calls) do
-        local nonce = c[from + 1]
-        for k = from, #first do
-            if c[k] ~= first[k] and k ~= from + 1 or seen[nonce] then
-                return nil
-            end
+-- The nonces of the calls, the k-th word of each; nil when one has a job already, or is there twice.
+local function new_nonces(k)
+    local nonces, seen = {}, {}
+    for i = 1, CALLS do
+        local nonce = ARGV[before(i) + k]
+        if seen[nonce] then
+            return nil
         end
         nonces[i], seen[nonce] = nonce, true
     end
-    for _, job in ipairs(call('HMGET', K .. 'claims', unpack(nonces))) do
-        if job then
+    local known = call('HMGET', K .. 'claims', unpack(nonces))
+    for i = 1, CALLS do
+        if known[i] then
             return nil
         end
     end
