@@ -23,7 +23,7 @@
 #define EVICT_GRACE_MS 500
 #define MAX_HEADS_OF_PEER 8
 #define HEAD_GRACE_MS 1000 /* a burst of new connections is no attack: only heads count that are late */
-#define STOP_GRACE_MS 300  /* while stopping: for what is on its way of a request, and of the end of a connection */
+#define STOP_GRACE_MS 500  /* while stopping: for what is on its way of a request, and of the end of a connection */
 
 struct http_loop {
     struct http_server *server;
