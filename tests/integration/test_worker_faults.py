@@ -555,6 +555,7 @@ def test_33_sigterm_lets_finish_what_fits(weir_dir, gate):
     worker = start_obedient(weir_dir, SHUTDOWN_GRACE_MS=10000)
     video_id = upload(weir_dir, *[["segment"]] * 9, ["hang", gate.path])  # 6 s to go at speed 1
     wait_for(lambda: (weir_dir.video(video_id)["progress"] or {}).get("percent") == 90, 10, "90 percent")
+    waiting = upload(weir_dir, ["segment"])
     worker.signal(signal.SIGTERM)
     time.sleep(0.5)
     assert worker.running
@@ -562,6 +563,7 @@ def test_33_sigterm_lets_finish_what_fits(weir_dir, gate):
     assert worker.wait() == 0
     assert weir_dir.video(video_id)["state"] == "completed"
     check_settled(weir_dir, video_id)
+    assert weir_dir.video(waiting)["state"] == "waiting" and count(weir_dir, waiting, "releases") == 0  # nobody took it
 
 
 def test_33_sigterm_hands_back_what_did_not_keep_to_its_estimate(weir_dir):

@@ -198,6 +198,29 @@ def test_leftovers_of_dead_workers_are_removed_those_of_live_ones_not(weir_dir):
     check_settled(weir_dir, video_id)
 
 
+def transitions(weir):
+    """The events of all videos in their order: (milliseconds, video, state)."""
+    entries = weir.redis.call("XRANGE", "{weir}:events", "-", "+")
+    events = [(when, dict(zip(fields[::2], fields[1::2]))) for when, fields in entries]
+    return [(int(when.split("-")[0]), event["video"], event["state"]) for when, event in events]
+
+
+def test_the_end_of_a_job_brings_the_next(weir_dir):
+    """In one step with it: the slot neither waits for the bell nor asks again."""
+    start_api(weir_dir)
+    gate = Gate(weir_dir.folder)
+    worker = start_obedient(weir_dir)
+    ids = [upload(weir_dir, ["segment"], ["until", gate.path]), upload(weir_dir, ["segment"]), upload(weir_dir, ["segment"])]
+    gate.open()
+    for video_id in ids:
+        weir_dir.wait_for_state(video_id, "completed")
+        check_settled(weir_dir, video_id)
+    moves = {(video, state): ms for ms, video, state in transitions(weir_dir)}
+    for ended, begun in zip(ids, ids[1:]):
+        assert moves[begun, "active"] - moves[ended, "completed"] in (0, 1)
+    assert worker.metric("weir_worker_active") == 0
+
+
 def test_waits_for_redis_at_the_start(weir_dir):
     weir_dir.redis.kill()
     worker = start_obedient(weir_dir, ready=False)
