@@ -11,8 +11,7 @@
 
 #define TRIM_MOST 64 /* blocks given back to the system at once, with the lock held */
 
-static struct metric in_use = METRIC_GAUGE("weir_upload_memory_bytes",
-                                           "Memory that bytes of uploads take at the moment.", NULL);
+static struct metric in_use = METRIC_GAUGE("weir_upload_memory_bytes", "Memory that holds bytes of uploads now.", NULL);
 
 struct chains {
     struct block_chain *first, *last;

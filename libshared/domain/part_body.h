@@ -11,7 +11,7 @@
  *
  * Reading fails as ERR_STALE when a tail is not there any more: somebody else goes on with the upload, or has closed it. */
 
-#define PART_WINDOW_SIZE (512 * 1024)
+#define PART_WINDOW_SIZE (1024 * 1024)
 
 struct part_body {
     struct store *store; /* all borrowed */

@@ -25,6 +25,17 @@ static void init_lock(struct upload_service *s)
     pthread_condattr_destroy(&monotonic);
 }
 
+/* What the senders read tails with counts as well, as long as four parts are left. */
+static uint64_t pool_bytes(const struct upload_options *o)
+{
+    const uint64_t windows = (uint64_t)SENDER_THREADS * PART_WINDOW_SIZE;
+    uint64_t least = 4 * ((o->part_size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE);
+
+    if (o->memory <= least)
+        return o->memory;
+    return o->memory - least > windows ? o->memory - windows : least;
+}
+
 int upload_service_new(const struct upload_options *options, struct upload_service **ret, struct err *e)
 {
     struct upload_service *s = mem_zalloc(sizeof *s);
@@ -33,7 +44,7 @@ int upload_service_new(const struct upload_options *options, struct upload_servi
         return err_set(e, ERR_TEMPORARY, "uploads: no memory");
     s->options = *options;
     init_lock(s);
-    int r = block_pool_new(options->memory, options->part_size,
+    int r = block_pool_new(pool_bytes(options), options->part_size,
                            options->part_most == 0 ? PART_MOST : options->part_most, &s->pool, e);
     if (r == 0)
         r = part_sender_new(options->library->store, SENDER_THREADS, &s->sender, e);

@@ -248,8 +248,7 @@ START_TEST(a_full_queue_refuses)
     ck_assert_int_eq(refusal_of(small, "192.0.2.8"), UPLOAD_QUEUE_FULL);
     upload_free(u);
     redis_run("DEL", "{weir}:epoch");
-    while ((refusal = refusal_of(small, "192.0.2.8")) ==
-           UPLOAD_QUEUE_FULL) /* which is believed for some milliseconds */
+    while ((refusal = refusal_of(small, "192.0.2.8")) == UPLOAD_QUEUE_FULL) /* believed for a moment */
         clock_sleep_ms(1);
     ck_assert_int_eq(refusal, UPLOAD_REBUILDING);
     redis_run("SET", "{weir}:epoch", "x");
