@@ -12,7 +12,7 @@
 #define PART_MOST (UINT64_C(32) << 20)
 #define RENEW_EVERY_MS (UPLOAD_LEASE_MS / 3)
 #define MEMORY_WAIT_MS 10000
-#define FULL_MS 10 /* a queue that was full is not asked again so soon: refusals must cost little */
+#define FULL_MS 10 /* in a storm a queue that was full is not asked again so soon: refusals must cost little */
 
 static void init_lock(struct upload_service *s)
 {
@@ -168,6 +168,15 @@ int upload_check_room(struct upload_service *s, enum upload_refusal *ret_refusal
     return clock_mono_ms() < atomic_load(&s->full_until_ms) ? queue_full(ret_refusal, e) : 0;
 }
 
+/* One refusal alone is no storm: whoever then makes room finds it. */
+static void note_full(struct upload_service *s)
+{
+    uint64_t now_ms = clock_mono_ms();
+
+    if (now_ms - atomic_exchange(&s->full_ms, now_ms) < 2 * FULL_MS)
+        atomic_store(&s->full_until_ms, now_ms + FULL_MS);
+}
+
 static int reserve(struct upload *u, enum upload_refusal *ret_refusal, struct err *e)
 {
     struct upload_service *s = u->service;
@@ -177,7 +186,7 @@ static int reserve(struct upload *u, enum upload_refusal *ret_refusal, struct er
         *ret_refusal = UPLOAD_REBUILDING;
     if (r != -ERR_CONFLICT)
         return r;
-    atomic_store(&s->full_until_ms, clock_mono_ms() + FULL_MS);
+    note_full(s);
     return queue_full(ret_refusal, e);
 }
 

@@ -43,7 +43,8 @@ struct upload_service {
     pthread_cond_t changed;     /* a session has ended, or has recorded what it was asked for */
     struct upload *sessions;    /* those with a thread, and those that linger between two requests */
     uint64_t busy_count, lingering_count, renewed_ms;
-    _Atomic uint64_t full_until_ms; /* the queue was full a moment ago, and is taken to be so until then */
+    _Atomic uint64_t full_ms;       /* when the queue was found to be full last */
+    _Atomic uint64_t full_until_ms; /* it is taken to be so until then */
     struct {
         uint64_t minute;
         uint32_t count;

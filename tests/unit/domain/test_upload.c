@@ -240,7 +240,6 @@ START_TEST(a_full_queue_refuses)
 {
     struct upload_options o = options();
     struct upload_service *small = NULL;
-    enum upload_refusal refusal;
 
     o.queue_max = 1;
     ok(upload_service_new(&o, &small, &e));
@@ -248,11 +247,26 @@ START_TEST(a_full_queue_refuses)
     ck_assert_int_eq(refusal_of(small, "192.0.2.8"), UPLOAD_QUEUE_FULL);
     upload_free(u);
     redis_run("DEL", "{weir}:epoch");
-    while ((refusal = refusal_of(small, "192.0.2.8")) == UPLOAD_QUEUE_FULL) /* believed for a moment */
-        clock_sleep_ms(1);
-    ck_assert_int_eq(refusal, UPLOAD_REBUILDING);
+    ck_assert_int_eq(refusal_of(small, "192.0.2.8"), UPLOAD_REBUILDING);
     redis_run("SET", "{weir}:epoch", "x");
     upload_service_free(small);
+}
+END_TEST
+
+START_TEST(a_storm_asks_a_full_queue_now_and_then_only)
+{
+    struct upload_options o = options();
+    struct upload_service *full = NULL;
+
+    o.queue_max = 0;
+    ok(upload_service_new(&o, &full, &e));
+    while (atomic_load(&full->full_until_ms) == 0) /* two refusals shortly one after the other */
+        ck_assert_int_eq(refusal_of(full, "192.0.2.8"), UPLOAD_QUEUE_FULL);
+    redis_run("DEL", "{weir}:epoch");
+    while (refusal_of(full, "192.0.2.8") == UPLOAD_QUEUE_FULL) /* soon it asks again */
+        clock_sleep_ms(1);
+    redis_run("SET", "{weir}:epoch", "x");
+    upload_service_free(full);
 }
 END_TEST
 
@@ -499,6 +513,7 @@ int main(void)
     tcase_add_test(t, parts_grow_while_there_is_memory);
     tcase_add_test(t, a_reservation_lives_as_long_as_its_upload);
     tcase_add_test(t, a_full_queue_refuses);
+    tcase_add_test(t, a_storm_asks_a_full_queue_now_and_then_only);
     tcase_add_test(t, a_client_has_only_so_many);
     tcase_add_test(t, too_much_is_refused_and_taken_back);
     tcase_add_loop_test(t, an_upload_that_ends_early_leaves_nothing, 0, 4);
