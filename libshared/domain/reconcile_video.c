@@ -147,8 +147,9 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
     if (!done)
         return delete_video(scope, v->id, "the bytes of a broken upload are lost", counts, e);
     counts->completed++;
-    if (s->facts.origin == UPLOAD_PARTIAL)
-        return queue_finishing_remove(scope->library->queue, v->id, e);
+    r = removal_multiparts(scope->library, upload_source(s->facts.origin, v->id).s, e);
+    if (r != 0 || s->facts.origin == UPLOAD_PARTIAL)
+        return r == 0 ? queue_finishing_remove(scope->library->queue, v->id, e) : r;
     r = library_read(scope->library, v->id, &whole, e);
     return r == 0 && whole.has_source ? tell_redis(scope, &whole, counts, e) : r;
 }
