@@ -190,7 +190,8 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
         log_error(&(struct log_ids){.video = v->id}, "the store has lost the bytes of an upload");
     if (!done)
         return delete_video(scope, v->id, "the bytes of a broken upload are lost", counts, e);
-    return conclude(scope, s, epoch, counts, e);
+    r = removal_multiparts(scope->library, upload_source(s->facts.origin, v->id).s, e);
+    return r == 0 ? conclude(scope, s, epoch, counts, e) : r;
 }
 
 static int look_at_log(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,

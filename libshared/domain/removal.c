@@ -1,6 +1,7 @@
 #include "removal.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "domain/layout.h"
 #include "domain/upload_log.h"
@@ -42,16 +43,39 @@ int removal_delete(const struct library *l, const char *video_id, bool *ret_dele
 
 /* --- Objects --- */
 
+struct aborting {
+    const struct library *library;
+    const char *key;
+};
+
+static int abort_one(void *ctx, const char *upload_id, struct err *e)
+{
+    const struct aborting *a = ctx;
+
+    return store_multipart_abort(a->library->store, a->library->raw, a->key, upload_id, e);
+}
+
+int removal_multiparts(const struct library *l, const char *key, struct err *e)
+{
+    struct aborting a = {.library = l, .key = key};
+
+    return store_multipart_find(l->store, l->raw, key, abort_one, &a, e);
+}
+
 /* Closing comes first: from then on no writer can finish the upload. */
 static int end_upload(const struct library *l, const char *video_id, struct err *e)
 {
     UPLOAD_RECORD_AUTO struct upload_record before = {0};
 
+    struct layout_key keys[] = {layout_source(video_id), layout_partial(video_id)}; /* the record does not tell which */
+
     int r = upload_log_close(l->store, l->raw, video_id, false, &before, e);
-    if (r == 0 && before.upload_id[0] != '\0')
-        r = store_multipart_abort(l->store, l->raw, layout_source(video_id).s, before.upload_id, e);
-    if (r == 0 && before.upload_id[0] != '\0') /* the record does not tell whether it was a partial one */
-        r = store_multipart_abort(l->store, l->raw, layout_partial(video_id).s, before.upload_id, e);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(keys); i++) {
+        if (before.upload_id[0] != '\0')
+            r = store_multipart_abort(l->store, l->raw, keys[i].s, before.upload_id, e);
+        if (r == 0)
+            r = removal_multiparts(l, keys[i].s, e);
+    }
     return r;
 }
 

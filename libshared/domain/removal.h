@@ -21,6 +21,10 @@ int removal_delete(const struct library *l, const char *video_id, bool *ret_dele
 int removal_objects(const struct library *l, const char *video_id, uint64_t *ret_count, struct err *e)
     __attribute__((warn_unused_result));
 
+/* Ends every multipart upload to this key of the raw bucket that the store tells of, when none of them is needed any more:
+ * also one that no record names, since its creator never heard that it was made. */
+int removal_multiparts(const struct library *l, const char *key, struct err *e) __attribute__((warn_unused_result));
+
 /* The end of a marker that stands longer than GC_DAYS, once nothing else was found: outcomes, log, marker. */
 int removal_forget(const struct library *l, const char *video_id, struct err *e) __attribute__((warn_unused_result));
 

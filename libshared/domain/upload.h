@@ -1,6 +1,7 @@
 #ifndef WEIR_UPLOAD_H
 #define WEIR_UPLOAD_H
 
+#include "domain/layout.h"
 #include "domain/upload_service.h"
 #include "domain/upload_state.h"
 
@@ -109,6 +110,9 @@ void upload_free(struct upload *u);
 /* DELETE by its client. ERR_CONFLICT: it is finished, so it is a video now (never for UPLOAD_PARTIAL). */
 int upload_delete(struct upload_service *s, const struct upload_state *found, struct err *e)
     __attribute__((warn_unused_result));
+
+/* Where its bytes come together. */
+struct layout_key upload_source(enum upload_origin origin, const char *video_id);
 
 /* Its client may come back to it. Others, a form or a final upload of a concatenation, go when their request fails. */
 bool upload_facts_resumable(const struct upload_facts *f);

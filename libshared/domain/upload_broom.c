@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "domain/layout.h"
 #include "domain/removal.h"
 #include "domain/upload_log.h"
 
@@ -11,10 +12,13 @@
 
 #define IN_LINE_MAX 4096 /* jobs; more are forgotten */
 
+enum what { SPEND, FINISHED, REMOVE };
+
 struct job {
     struct job *next;
+    enum what what;
     char video_id[ID_VIDEO_SIZE];
-    size_t count; /* records to be spent; 0: the whole upload goes */
+    size_t count; /* records to be spent */
     uint64_t seq[];
 };
 
@@ -46,15 +50,33 @@ static struct job *next_job(struct upload_broom *b, bool *ret_stopping)
     return job;
 }
 
-static int sweep(const struct library *l, const struct job *job, struct err *e)
+static int spend(const struct library *l, const struct job *job, struct err *e)
 {
     int r = 0;
 
-    if (job->count == 0)
-        return removal_delete(l, job->video_id, NULL, e);
     for (size_t i = 0; r == 0 && i < job->count; i++)
         r = upload_log_spend(l->store, l->raw, job->video_id, job->seq[i], e);
     return r;
+}
+
+static int clear_parts(const struct library *l, const struct job *job, struct err *e)
+{
+    int r = removal_multiparts(l, layout_source(job->video_id).s, e);
+
+    return r == 0 ? removal_multiparts(l, layout_partial(job->video_id).s, e) : r;
+}
+
+static int sweep(const struct library *l, const struct job *job, struct err *e)
+{
+    switch (job->what) {
+    case SPEND:
+        return spend(l, job, e);
+    case FINISHED:
+        return clear_parts(l, job, e);
+    case REMOVE:
+        return removal_delete(l, job->video_id, NULL, e);
+    }
+    return 0;
 }
 
 static void *broom_main(void *arg)
@@ -109,12 +131,13 @@ void upload_broom_free(struct upload_broom *b)
     mem_free(b);
 }
 
-static void put_in_line(struct upload_broom *b, const char *video_id, const uint64_t *seq, size_t count)
+static void put_in_line(struct upload_broom *b, enum what what, const char *video_id, const uint64_t *seq, size_t count)
 {
     struct job *job = mem_zalloc(sizeof *job + count * sizeof job->seq[0]);
 
     if (job == NULL)
         return;
+    job->what = what;
     str_copy(job->video_id, sizeof job->video_id, video_id);
     job->count = count;
     if (count > 0)
@@ -135,10 +158,15 @@ static void put_in_line(struct upload_broom *b, const char *video_id, const uint
 void upload_broom_spend(struct upload_broom *b, const char *video_id, const uint64_t *seq, size_t count)
 {
     if (count > 0)
-        put_in_line(b, video_id, seq, count);
+        put_in_line(b, SPEND, video_id, seq, count);
+}
+
+void upload_broom_finished(struct upload_broom *b, const char *video_id)
+{
+    put_in_line(b, FINISHED, video_id, NULL, 0);
 }
 
 void upload_broom_remove(struct upload_broom *b, const char *video_id)
 {
-    put_in_line(b, video_id, NULL, 0);
+    put_in_line(b, REMOVE, video_id, NULL, 0);
 }

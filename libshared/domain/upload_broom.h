@@ -16,6 +16,9 @@ void upload_broom_free(struct upload_broom *b);
 /* These records, nothing but tails, are not needed any more (upload_log_spend). */
 void upload_broom_spend(struct upload_broom *b, const char *video_id, const uint64_t *seq, size_t count);
 
+/* A finished upload that was sent in parts: multipart uploads that nothing names go (removal_multiparts). */
+void upload_broom_finished(struct upload_broom *b, const char *video_id);
+
 /* A partial upload that a final one holds now: all of it goes. */
 void upload_broom_remove(struct upload_broom *b, const char *video_id);
 

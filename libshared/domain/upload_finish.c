@@ -336,6 +336,8 @@ static void clear_away(struct upload *u)
     for (size_t i = 0; i < u->state.tail_count; i++)
         if (u->state.tails[i].alone)
             upload_broom_spend(broom, u->video_id, &u->state.tails[i].seq, 1);
+    if (u->state.upload_id[0] != '\0')
+        upload_broom_finished(broom, u->video_id);
     for (size_t i = 0; i < u->partial_count; i++)
         upload_broom_remove(broom, u->partials[i]);
 }
@@ -390,6 +392,8 @@ int upload_take_back(struct upload *u, struct err *e)
         return 0; /* a record of ours did arrive, or somebody else was first: the rest is not ours to do */
     if (r == 0 && u->upload_id[0] != '\0')
         r = store_multipart_abort(l->store, l->raw, u->source.s, u->upload_id, e);
+    if (r == 0)
+        r = removal_multiparts(l, u->source.s, e);
     if (r == 0 && u->origin != UPLOAD_PARTIAL)
         r = store_delete(l->store, l->raw, layout_record(u->video_id).s, e);
     if (r == 0 && u->state.tail_count > 0)

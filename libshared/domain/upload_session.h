@@ -177,7 +177,6 @@ int upload_pending_tails(const struct upload *u, struct upload_tail **ret, size_
 
 /* --- upload_finish.c --- */
 
-struct layout_key upload_source(enum upload_origin origin, const char *video_id);
 /* Brings one that is completing to its end: object, job, cache. ERR_BUSY: its bytes are not there yet. */
 int upload_bring_to_end(struct upload_service *s, const struct upload_state *completing, const char *epoch,
                         struct err *e) __attribute__((warn_unused_result));

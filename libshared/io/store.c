@@ -243,6 +243,7 @@ struct watched {
     store_sink *sink;
     store_each *each;
     store_each_part *each_part;
+    store_each_upload *each_upload;
     void *ctx;
     uint64_t left; /* entries wanted by a list */
     int result;
@@ -519,6 +520,25 @@ int store_multipart_complete(struct store *s, const char *bucket, const char *ke
     if (r == 0)
         r = s->ops->multipart_complete(s, bucket, key, upload_id, parts, count, if_none_match, c.e);
     return call_end(&c, r);
+}
+
+static int watch_each_upload(void *ctx, const char *upload_id, struct err *e)
+{
+    struct watched *w = ctx;
+
+    return w->result = w->each_upload(w->ctx, upload_id, e);
+}
+
+int store_multipart_find(struct store *s, const char *bucket, const char *key, store_each_upload *each, void *ctx,
+                         struct err *e)
+{
+    struct call c = {.verb = "LIST UPLOADS", .operation = "multipart_find", .bucket = bucket, .key = key};
+    struct watched w = {.each_upload = each, .ctx = ctx};
+
+    int r = call_begin(&c, e);
+    if (r == 0)
+        r = s->ops->multipart_find(s, bucket, key, watch_each_upload, &w, c.e);
+    return w.result != 0 ? w.result : call_end(&c, r);
 }
 
 int store_multipart_abort(struct store *s, const char *bucket, const char *key, const char *upload_id, struct err *e)

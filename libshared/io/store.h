@@ -140,6 +140,11 @@ int store_multipart_copy(struct store *s, const char *bucket, const char *key, c
 int store_multipart_complete(struct store *s, const char *bucket, const char *key, const char *upload_id,
                              const struct store_part *parts, size_t count, bool if_none_match, struct err *e)
     __attribute__((warn_unused_result));
+/* Multipart uploads to this key, until `each` returns non-zero, which is passed on. Not all need be told: a store may know
+ * more of them than it lists, and the rest comes with the next call. */
+typedef int store_each_upload(void *ctx, const char *upload_id, struct err *e);
+int store_multipart_find(struct store *s, const char *bucket, const char *key, store_each_upload *each, void *ctx,
+                         struct err *e) __attribute__((warn_unused_result));
 /* Repeats until the store has no part left of it. Aborting what is not there is success. */
 int store_multipart_abort(struct store *s, const char *bucket, const char *key, const char *upload_id, struct err *e)
     __attribute__((warn_unused_result));

@@ -424,6 +424,7 @@ static const struct store_ops ops = {
     .multipart_copy = dir_multipart_copy,
     .multipart_list = dir_multipart_list,
     .multipart_complete = dir_multipart_complete,
+    .multipart_find = dir_multipart_find,
     .multipart_abort = dir_multipart_abort,
 };
 

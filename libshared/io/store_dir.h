@@ -81,6 +81,8 @@ int dir_multipart_list(struct store *s, const char *bucket, const char *key, con
                        store_each_part *each, void *ctx, struct err *e);
 int dir_multipart_complete(struct store *s, const char *bucket, const char *key, const char *upload_id,
                            const struct store_part *parts, size_t count, bool if_none_match, struct err *e);
+int dir_multipart_find(struct store *s, const char *bucket, const char *key, store_each_upload *each, void *ctx,
+                       struct err *e);
 int dir_multipart_abort(struct store *s, const char *bucket, const char *key, const char *upload_id, struct err *e);
 
 #endif

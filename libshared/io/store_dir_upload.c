@@ -313,6 +313,30 @@ int dir_multipart_list(struct store *s, const char *bucket, const char *key, con
     return r;
 }
 
+int dir_multipart_find(struct store *s, const char *bucket, const char *key, store_each_upload *each, void *ctx,
+                       struct err *e)
+{
+    struct store_dir *d = (struct store_dir *)s;
+    const struct dirent *entry;
+    int r = 0;
+
+    DIR *list = dir_open_list(d->tmp_fd, ".");
+    if (list == NULL)
+        return dir_fail("list", e);
+    while (r == 0 && (entry = readdir(list)) != NULL) {
+        int fd = upload_id_valid(entry->d_name) ? openat(d->tmp_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                                                : -1;
+        if (fd < 0)
+            continue;
+        bool found = upload_is_for(fd, bucket, key);
+        close(fd);
+        if (found)
+            r = each(ctx, entry->d_name, e);
+    }
+    closedir(list);
+    return r;
+}
+
 /* ---- complete ------------------------------------------------------------------------------------------------------ */
 
 static int check_parts(int upload_fd, const struct store_part *parts, size_t count, struct err *e)

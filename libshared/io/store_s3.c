@@ -384,6 +384,7 @@ static const struct store_ops ops = {
     .multipart_copy = s3_multipart_copy,
     .multipart_list = s3_multipart_list,
     .multipart_complete = s3_multipart_complete,
+    .multipart_find = s3_multipart_find,
     .multipart_abort = s3_multipart_abort,
 };
 

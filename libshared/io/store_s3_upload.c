@@ -132,6 +132,34 @@ int s3_multipart_list(struct store *s, const char *bucket, const char *key, cons
     return r;
 }
 
+struct upload_listing {
+    const char *key;
+    store_each_upload *each;
+    void *ctx;
+};
+
+static int list_upload(void *ctx, const struct s3_item *item, struct err *e)
+{
+    const struct upload_listing *l = ctx;
+
+    return strcmp(item->key, l->key) == 0 ? l->each(l->ctx, item->upload_id, e) : 0;
+}
+
+/* The key as prefix: MinIO wants the whole of it there. */
+int s3_multipart_find(struct store *s, const char *bucket, const char *key, store_each_upload *each, void *ctx,
+                      struct err *e)
+{
+    S3_CALL_AUTO struct s3_call *call = s3_call_new("GET", bucket, NULL);
+    struct upload_listing l = {.key = key, .each = each, .ctx = ctx};
+
+    if (call == NULL)
+        return s3_no_memory(e);
+    s3_call_query(call, "uploads", "");
+    s3_call_query(call, "max-uploads", "1000");
+    s3_call_query(call, "prefix", key);
+    return s3_list_page(store_s3_client(s), call, list_upload, &l, e);
+}
+
 static void append_parts(struct buf *xml, const struct store_part *parts, size_t count)
 {
     buf_puts(xml, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");

@@ -45,9 +45,12 @@ static const struct field fields[] = {
     ITEM("ListPartsResult/Part/PartNumber", FIELD_NUMBER, part_number),
     ITEM("ListPartsResult/Part/ETag", FIELD_TEXT, etag),
     ITEM("ListPartsResult/Part/Size", FIELD_NUMBER, size_bytes),
+    ITEM("ListMultipartUploadsResult/Upload/Key", FIELD_TEXT, key),
+    ITEM("ListMultipartUploadsResult/Upload/UploadId", FIELD_TEXT, upload_id),
 };
 
-static const char *const item_paths[] = {"ListBucketResult/Contents", "ListPartsResult/Part"};
+static const char *const item_paths[] = {"ListBucketResult/Contents", "ListPartsResult/Part",
+                                         "ListMultipartUploadsResult/Upload"};
 
 struct parse {
     XML_Parser expat;

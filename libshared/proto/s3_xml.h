@@ -23,9 +23,11 @@ struct s3_answer {
     bool truncated;
 };
 
-/* One object of a ListBucketResult or one part of a ListPartsResult; valid during the call. */
+/* One object of a ListBucketResult, one part of a ListPartsResult or one upload of a ListMultipartUploadsResult; valid
+ * during the call. */
 struct s3_item {
     char key[S3_TEXT_SIZE];
+    char upload_id[512];
     char etag[72];
     uint64_t size_bytes, modified_ms, part_number;
 };

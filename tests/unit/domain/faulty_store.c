@@ -162,6 +162,12 @@ static int do_complete(struct store *s, const char *bucket, const char *key, con
     RUN(store_multipart_complete(of(s)->inner, bucket, key, upload_id, parts, count, if_none_match, e));
 }
 
+static int do_find(struct store *s, const char *bucket, const char *key, store_each_upload *each, void *ctx,
+                   struct err *e)
+{
+    RUN(store_multipart_find(of(s)->inner, bucket, key, each, ctx, e));
+}
+
 static int do_abort(struct store *s, const char *bucket, const char *key, const char *upload_id, struct err *e)
 {
     RUN(store_multipart_abort(of(s)->inner, bucket, key, upload_id, e));
@@ -182,6 +188,7 @@ struct store *faulty_store_new(struct store *inner)
         .multipart_copy = do_copy_part,
         .multipart_list = do_list_parts,
         .multipart_complete = do_complete,
+        .multipart_find = do_find,
         .multipart_abort = do_abort,
     };
     struct faulty_store *s = mem_zalloc(sizeof *s);

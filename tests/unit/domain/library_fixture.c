@@ -129,15 +129,14 @@ void object_age(const char *bucket, const char *prefix, unsigned days)
     ok(store_list(plain, bucket, prefix, NULL, 0, age_one, &ageing, &e));
 }
 
-static size_t files_seen, parts_seen;
+static size_t files_seen;
 
 static int count_file(const char *path, const struct stat *info, int kind, struct FTW *place)
 {
-    const char *name = path + place->base;
-
+    (void)path;
     (void)info;
+    (void)place;
     files_seen += kind == FTW_F;
-    parts_seen += kind == FTW_F && strspn(name, "0123456789") == strlen(name);
     return 0;
 }
 
@@ -145,16 +144,10 @@ size_t open_multiparts(void)
 {
     char path[128];
 
-    files_seen = parts_seen = 0;
+    files_seen = 0;
     str_format(path, sizeof path, "%s/.tmp", folder);
     (void)!nftw(path, count_file, 16, FTW_PHYS); /* none yet is fine */
     return files_seen;
-}
-
-size_t open_parts(void)
-{
-    (void)open_multiparts();
-    return parts_seen;
 }
 
 /* --- Outcomes --- */

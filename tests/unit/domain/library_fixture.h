@@ -21,7 +21,6 @@ char *object_text(const char *bucket, const char *key); /* owned; NULL when ther
 void object_put(const char *bucket, const char *key, const char *text);
 void object_age(const char *bucket, const char *prefix, unsigned days); /* makes them that old */
 size_t open_multiparts(void); /* files of multipart uploads neither completed nor aborted */
-size_t open_parts(void);      /* their parts; one without any may be forgotten by a crash, the store removes it */
 
 /* The outcome of a generation. */
 void put_published(const char *video_id, unsigned generation, const char *version);

@@ -213,9 +213,9 @@ void expect_no_parts(void)
 {
     uint64_t deadline_ms = clock_mono_ms() + 10000;
 
-    while (open_parts() > 0 && clock_mono_ms() < deadline_ms)
+    while (open_multiparts() > 0 && clock_mono_ms() < deadline_ms)
         clock_sleep_ms(2);
-    ck_assert_uint_eq(open_parts(), 0);
+    ck_assert_uint_eq(open_multiparts(), 0);
 }
 
 void expect_finished(const struct file *f)

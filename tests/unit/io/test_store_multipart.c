@@ -168,6 +168,46 @@ STORE_TEST(aborts)
     expect_missing("k");
 }
 
+struct found {
+    char id[4][STORE_UPLOAD_ID_SIZE];
+    size_t count, stop_at;
+};
+
+static int see_upload(void *ctx, const char *upload_id, struct err *err)
+{
+    struct found *f = ctx;
+
+    ck_assert_uint_lt(f->count, ARRAY_SIZE(f->id));
+    memcpy(f->id[f->count++], upload_id, strlen(upload_id) + 1);
+    return f->count == f->stop_at ? err_set(err, ERR_BUSY, "enough") : 0;
+}
+
+/* An upload whose creator never heard of it. */
+STORE_TEST(finds_the_uploads_of_a_key)
+{
+    struct found none = {0}, both = {0}, one = {.stop_at = 1}, left = {0};
+    char a[STORE_UPLOAD_ID_SIZE], b[STORE_UPLOAD_ID_SIZE], other[STORE_UPLOAD_ID_SIZE];
+
+    OK(store_multipart_find(store, bucket, "d/k", see_upload, &none, &e));
+    ck_assert_uint_eq(none.count, 0);
+    create_upload("d/k", a);
+    create_upload("d/k", b);
+    create_upload("d/k2", other);
+    put_part("d/k", b, 1, 5, 100);
+    OK(store_multipart_find(store, bucket, "d/k", see_upload, &both, &e));
+    ck_assert_uint_eq(both.count, 2);
+    ck_assert(strcmp(both.id[0], a) == 0 || strcmp(both.id[1], a) == 0);
+    ck_assert(strcmp(both.id[0], b) == 0 || strcmp(both.id[1], b) == 0);
+    FAILS(ERR_BUSY, store_multipart_find(store, bucket, "d/k", see_upload, &one, &e));
+    ck_assert_uint_eq(one.count, 1);
+    OK(store_multipart_abort(store, bucket, "d/k", a, &e));
+    OK(store_multipart_find(store, bucket, "d/k", see_upload, &left, &e));
+    ck_assert_uint_eq(left.count, 1);
+    ck_assert_str_eq(left.id[0], b);
+    OK(store_multipart_abort(store, bucket, "d/k", b, &e));
+    OK(store_multipart_abort(store, bucket, "d/k2", other, &e));
+}
+
 STORE_TEST(unknown_uploads_are_not_found)
 {
     static const char *const ids[] = {"", "nonsense", "../../etc", "00000000000000000000000000000000", "a/b", "?x=y&z"};
@@ -345,6 +385,7 @@ int main(void)
         completes_once,
         a_second_complete_changes_nothing,
         aborts,
+        finds_the_uploads_of_a_key,
         unknown_uploads_are_not_found,
         lists_parts_until_told_to_stop,
         copies_objects_into_parts,

@@ -64,6 +64,31 @@ START_TEST(reads_a_list_of_parts)
 }
 END_TEST
 
+static int collect_upload(void *ctx, const struct s3_item *item, struct err *err)
+{
+    (void)err;
+    buf_printf(ctx, "%s|%s\n", item->key, item->upload_id);
+    return 0;
+}
+
+START_TEST(reads_a_list_of_uploads)
+{
+    static const char xml[] = XML
+        "<ListMultipartUploadsResult" NS "><Bucket>raw</Bucket><KeyMarker></KeyMarker><UploadIdMarker></UploadIdMarker>"
+        "<NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>u2</NextUploadIdMarker><MaxUploads>1000</MaxUploads>"
+        "<IsTruncated>false</IsTruncated><Prefix>k</Prefix>"
+        "<Upload><Key>k</Key><UploadId>u1</UploadId><Initiated>2026-01-02T03:04:05.678Z</Initiated></Upload>"
+        "<Upload><UploadId>u2</UploadId><Key>k2</Key></Upload></ListMultipartUploadsResult>";
+    struct s3_answer answer;
+    BUF_AUTO struct buf items;
+
+    buf_init(&items, 10000);
+    ck_assert_msg(s3_xml_parse(xml, strlen(xml), &answer, collect_upload, &items, &e) == 0, "%s", e.text);
+    ck_assert_str_eq(buf_cstr(&items), "k|u1\nk2|u2\n");
+    ck_assert_str_eq(answer.upload_id, "");
+}
+END_TEST
+
 static const struct {
     const char *xml, *root, *code, *upload_id;
 } answers[] = {
@@ -221,6 +246,7 @@ int main(void)
     TCase *tcase = tcase_create("parse");
     tcase_add_test(tcase, reads_a_list_of_objects);
     tcase_add_test(tcase, reads_a_list_of_parts);
+    tcase_add_test(tcase, reads_a_list_of_uploads);
     tcase_add_test(tcase, reads_etags);
     tcase_add_loop_test(tcase, reads_answers, 0, (int)ARRAY_SIZE(answers));
     tcase_add_loop_test(tcase, refuses_broken_answers, 0, (int)ARRAY_SIZE(broken));
