@@ -102,19 +102,18 @@ def test_03_killed_after_complete_before_enqueue(faulty):
 
 
 def test_04_the_answer_of_enqueue_is_lost(weir_dir):
-    line = ReplyLosingProxy(weir_dir.redis, "local function fields(generation, created_ms, size_bytes, record)")
+    line = ReplyLosingProxy(weir_dir.redis)
     try:
         tus = client_of(weir_dir.start_api(REDIS_PORT=line.port))
-        tus.upload(b"the first")
         data = os.urandom(100_000)
         url = tus.create(len(data))
-        line.lose(lambda: weir_dir.redis.call("ZSCORE", "{weir}:open", f"{video_id(url)}.1"))
+        line.lose(video_id(url), lambda: weir_dir.redis.call("ZSCORE", "{weir}:open", f"{video_id(url)}.1"))
         answer = tus.patch(url, 0, data)
         assert line.lost.wait(10)
         assert answer.status == 204 or answer.status >= 500 or answer.status == 423, answer
         assert tus.resume(url, data).offset == len(data)
         assert tus.patch(url, len(data), b"").status == 204
-        check_settled(weir_dir, url, data, jobs=2)
+        check_settled(weir_dir, url, data)
     finally:
         line.close()
 
@@ -357,7 +356,7 @@ def test_the_store_restarted_in_mid_upload(weir_minio):
         except LineClosed:
             pass
     tus.resume(url, data, acknowledged=told)
-    check_settled(weir_minio, url, data)
+    check_settled(weir_minio, url, data, killed=True)
 
 
 def send_quietly(line, data):

@@ -153,43 +153,34 @@ class LosingProxy(StoreProxy):
 
 
 class ReplyLosingProxy(RedisProxy):
-    """Loses the answer to the script whose source holds `text`, once, when told to."""
+    """Loses the answer to something that Redis did, once, when told to."""
 
-    def __init__(self, server, text):
+    def __init__(self, server):
         super().__init__(server)
-        self.text, self.digest, self._done, self.lost = text.encode(), None, None, threading.Event()
+        self._name, self._done, self._asked, self.lost = None, None, set(), threading.Event()
 
-    def lose(self, done):
-        """The next call is answered by a cut line, once done() says that Redis has done it."""
-        assert self.digest, "the script was never called"
-        self._done = done
+    def lose(self, name, done):
+        """Of the lines that carry this name, the one is cut on which the next answer comes once done() is true."""
+        self._name, self._done = name.encode(), done
 
     def _copy(self, source, target):
-        if source.getpeername()[1] == self.server.port:  # answers
-            super()._copy(source, target)
-            return
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 20):
-                self._look(data)
-                if self.cut:
-                    break
-                if self._done and b"EVALSHA" in data and self.digest in data:
-                    self._lose(source, target, data)
+                if self.cut or self._is_to_lose(source, target, data):
                     break
                 target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
-    def _lose(self, source, target, data):
-        done, self._done = self._done, None
-        source.shutdown(socket.SHUT_RDWR)
-        target.sendall(data)
-        wait_for(done, 10, "Redis to have done it")
+    def _is_to_lose(self, source, target, data):
+        if not self._done:
+            return False
+        if source.getpeername()[1] != self.server.port:
+            self._asked |= {target} if self._name in data else set()
+            return False
+        if source not in self._asked or not self._done():
+            return False
+        self._done = None
         self.lost.set()
-
-    def _look(self, data):
-        """Scripts are made known one by one: SCRIPT LOAD <source>."""
-        match = re.search(rb"LOAD\r\n\$(\d+)\r\n", data)
-        if match and self.text in data:
-            script = data[match.end():match.end() + int(match.group(1))]
-            self.digest = hashlib.sha1(script).hexdigest().encode()
+        return True
