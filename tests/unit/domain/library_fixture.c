@@ -135,8 +135,7 @@ static int count_file(const char *path, const struct stat *info, int kind, struc
 {
     (void)path;
     (void)info;
-    (void)place;
-    files_seen += kind == FTW_F;
+    files_seen += kind == FTW_F && place->level > 1; /* beside their folders: an object that is being written */
     return 0;
 }
 
