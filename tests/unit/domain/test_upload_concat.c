@@ -194,13 +194,13 @@ START_TEST(a_partial_that_nobody_takes_expires)
 {
     struct upload_options o = upload_test_options();
 
-    o.expiry_ms = 100;
+    o.expiry_ms = 1500;
     struct upload_service *hasty = start_service(&o);
     struct concat c = make_partials(hasty, shapes[0]);
     struct file begun = create(hasty, UPLOAD_PARTIAL, 12 * MIB);
     if (_i == 1)
         redis_run("FLUSHALL");
-    clock_sleep_ms(110);
+    clock_sleep_ms(1510);
     repair();
     expect_nothing(c.partial[0].id);
     expect_nothing(c.partial[1].id);

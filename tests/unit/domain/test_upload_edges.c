@@ -214,13 +214,13 @@ START_TEST(what_is_finished_while_it_expires_stays)
     struct upload_options o = upload_test_options();
     struct ending it = {.happened = true};
 
-    o.expiry_ms = 300;
+    o.expiry_ms = 600;
     struct upload_service *hasty = start_service(&o);
     for (uint64_t nth = 1; it.happened; nth++) {
         struct file f = create(hasty, UPLOAD_TUS, _i == 0 ? 3000 : BIG);
         it = (struct ending){.upload = begin_patch(hasty, &f)};
         ok(write_bytes(it.upload, 0, f.size, &e));
-        clock_sleep_ms(310);
+        clock_sleep_ms(610);
         faulty_store_interrupt(test_store, nth, end_it, &it);
         repair();
         faulty_store_interrupt(test_store, 0, NULL, NULL);

@@ -256,11 +256,11 @@ START_TEST(what_has_expired_is_gone)
     struct upload_options o = upload_test_options();
     UPLOAD_STATE_AUTO struct upload_state s = {0};
 
-    o.expiry_ms = 50;
+    o.expiry_ms = 1000;
     struct upload_service *hasty = start_service(&o);
     struct file f = create(hasty, UPLOAD_TUS, MIB), done = create(hasty, UPLOAD_TUS, 1);
     send_all(hasty, &done, 1);
-    clock_sleep_ms(60);
+    clock_sleep_ms(1010);
     fails(ERR_STALE, upload_find(hasty, f.id, SECRET, &s, &e));
     ok(upload_find(hasty, done.id, SECRET, &s, &e)); /* a finished one does not expire */
     repair();
