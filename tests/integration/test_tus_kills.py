@@ -1,11 +1,14 @@
-"""Uploads under fire: a replica is killed again and again, two clients fight for one upload. TUS_FIGHT_S=60 fights longer,
-TUS_SEED repeats a run."""
+"""Uploads under fire: replicas are killed and frozen, Redis and the store fail, two clients fight for one upload.
+TUS_FIGHT_S=60 and TUS_CHAOS_S=60 go on for longer, TUS_SEED repeats a run as far as a run can be repeated."""
 
+import contextlib
 import os
 import random
+import threading
 import time
 
-from tus_faults import check_settled, client_of, in_background
+from tus_faults import BurstingProxy, check_settled, client_of, in_background
+from weirtest import Weir
 from weirtest.tus import LineClosed, is_retriable
 
 MIB = 1024 * 1024
@@ -165,3 +168,115 @@ def test_two_clients_fight_for_one_upload(weir_dir):
         assert all(stored[at] in (either[0][at], either[1][at]) for at in range(position, start)), (position, start)
         position = end
     check_settled(weir_dir, url, stored)
+
+
+class Sender:
+    """Uploads one file after the other through whatever replica answers, breaking off now and then, until it is told to end;
+    then it brings the last one to its end."""
+
+    def __init__(self, chaos, seed):
+        self.chaos, self.random, self.done = chaos, random.Random(seed), []
+
+    def client(self):
+        return client_of(self.random.choice(self.chaos.apis), timeout=20)
+
+    def run(self):
+        while not self.chaos.ended.is_set():
+            data = self.random.randbytes(self.random.choice((1000, 1_000_000, 9_000_000, 20_000_000)))
+            self.upload(self.create(len(data)), data)
+
+    def create(self, size):
+        while True:
+            with contextlib.suppress(OSError):
+                tus = self.client()
+                answer = tus.post(size)
+                if answer.status == 201:
+                    return tus.location(answer)
+                assert is_retriable(answer), answer
+            time.sleep(0.05)
+
+    def upload(self, url, data):
+        told = 0
+        deadline = time.monotonic() + 120
+        while told < len(data):
+            assert time.monotonic() < deadline, f"{url} does not come to its end, {told} of {len(data)}"
+            with contextlib.suppress(OSError):
+                head = self.client().head(url)
+                assert head.status in (200, 423), f"a client would begin anew: {head}"
+                if head.status == 200:
+                    assert head.offset >= told, f"{told} was acknowledged: {head}"
+                    told = head.offset
+                    told = max(told, self.patch(url, data, told))
+            time.sleep(0.02)
+        self.done.append((url, data))
+
+    def patch(self, url, data, offset):
+        size = min(self.random.choice((100_000, 1_000_000, 10_000_000)), len(data) - offset)
+        sent = size if self.random.random() < 0.8 else self.random.randrange(size + 1)
+        with self.client().open_patch(url, offset, size) as line:
+            line.send(data[offset:offset + sent])
+            if sent < size:
+                return offset
+            answer = line.answer()
+        assert answer.status == 204 or is_retriable(answer), answer
+        return answer.offset if answer.status == 204 else offset
+
+
+class Chaos:
+    """Three replicas, and something bad every moment."""
+
+    def __init__(self, weir, seed):
+        self.weir, self.random, self.ended = weir, random.Random(seed), threading.Event()
+        self.apis = [weir.start_api() for _ in range(3)]
+
+    def run(self, seconds):
+        acts = [self.kill, self.kill, self.freeze, self.flush, self.restart, self.fail, self.fail]
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(self.random.uniform(0.2, 1))
+            self.random.choice(acts)()
+        self.ended.set()
+
+    def kill(self):
+        api = self.random.choice(self.apis)
+        api.kill()
+        time.sleep(self.random.uniform(0, 0.5))
+        self.apis[self.apis.index(api)] = self.weir.start_api(ready=False)
+
+    def freeze(self):
+        api = self.random.choice(self.apis)
+        api.pause()
+        time.sleep(self.random.choice((0.3, 1, 14)))
+        api.resume()
+
+    def flush(self):
+        self.weir.redis.lose_everything()
+
+    def restart(self):
+        self.weir.redis.restart()
+
+    def fail(self):
+        self.weir.store.failing = True
+        time.sleep(self.random.uniform(0.1, 1))
+        self.weir.store.failing = False
+
+
+def test_everything_at_once(tmp_path, own_minio, redis):
+    print(f"TUS_SEED={SEED}")
+    proxy = BurstingProxy(own_minio, "own")
+    weir = Weir(tmp_path, proxy, redis)
+    try:
+        chaos = Chaos(weir, SEED)
+        senders = [Sender(chaos, SEED + n) for n in range(5)]
+        threads = [in_background(sender.run) for sender in senders]
+        chaos.run(float(os.environ.get("TUS_CHAOS_S", "15")))
+        for thread in threads:
+            thread.join()
+        done = [pair for sender in senders for pair in sender.done]
+        print(f"{len(done)} uploads, {len(weir.apis)} processes, {proxy.failed} failures of the store")
+        assert len(done) > len(senders)
+        for url, data in done:
+            check_settled(weir, url, data, jobs=len(done), killed=True)
+    finally:
+        proxy.close()
+        weir.stop()

@@ -330,6 +330,7 @@ class Client:
         while time.monotonic() < deadline:
             try:
                 last = self.head(url)
+                assert last.status in (200, 423), f"a client would begin anew: {last}"
                 if last.status == 200:
                     assert last.offset >= acknowledged, f"{acknowledged} was acknowledged: {last}"
                     acknowledged = last.offset
@@ -339,7 +340,7 @@ class Client:
                     if last.status == 204:
                         acknowledged = last.offset
                         continue
-                assert is_retriable(last), last
+                    assert is_retriable(last), last
             except OSError as error:
                 last = error
             time.sleep(0.05)
