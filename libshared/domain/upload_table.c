@@ -53,6 +53,7 @@ static void unlink_it(struct upload *u)
 static void end_busy(struct upload *u)
 {
     u->busy = false;
+    u->answered = u->asked; /* what it has not recorded is forgotten */
     if (u->wake_fd >= 0)
         close(u->wake_fd);
     u->wake_fd = -1;
