@@ -144,7 +144,7 @@ def test_21_the_last_writes_of_redis_are_lost(weir_dir):
     weir_dir.redis.call("DEL", f"{{weir}}:video:{video_id}", f"{{weir}}:job:{video_id}.1", "{weir}:open",
                         "{weir}:wait:default:1", "{weir}:videos", "{weir}:videos:waiting")
     weir_dir.redis.restart()
-    wait_for(lambda: weir_dir.redis.call("EXISTS", f"{{weir}}:job:{video_id}.1"), 30, "the job to be found again")
+    wait_for(lambda: weir_dir.redis.call("ZSCORE", "{weir}:open", f"{video_id}.1"), 30, "the job to be found again")
     assert api.running
 
 

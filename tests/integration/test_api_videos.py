@@ -119,7 +119,7 @@ def test_retry_makes_a_new_generation(weir):
     answer = api.request("POST", f"{path}/retry")
     assert (answer.status, answer.json()["state"]) == (202, "waiting")
     assert f".requests/{video_id}/2.json" in weir.raw_keys()
-    assert weir.redis.call("EXISTS", f"{{weir}}:job:{video_id}.2") == 1
+    assert weir.redis.call("ZSCORE", "{weir}:open", f"{video_id}.2")
     assert weir.redis.call("ZCARD", "{weir}:finishing") == 0
     assert weir.redis.call("ZCARD", "{weir}:open") == 1
 
@@ -131,7 +131,7 @@ def test_a_retry_that_was_asked_for_is_found_again(weir_dir):
     fail(weir_dir, video_id)
     weir_dir.store.put(weir_dir.store.raw, f".requests/{video_id}/2.json", b"{}")
     weir_dir.redis.lose_everything()
-    wait_for(lambda: weir_dir.redis.call("EXISTS", f"{{weir}}:job:{video_id}.2"), 20, "the job")
+    wait_for(lambda: weir_dir.redis.call("ZSCORE", "{weir}:open", f"{video_id}.2"), 20, "the job")
     assert weir_dir.video(video_id)["state"] == "waiting"
 
 
