@@ -10,13 +10,14 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #define MAX_BATCH 64         /* commands sent in one go */
 #define MAX_JOINT_WORDS 1024 /* of those that go as one */
-#define PATIENCE 8           /* a part of the last round trip */
+#define PATIENCE 8           /* which part of a round trip the next one waits for those who were answered by the last */
 
 /* A thread's command, on its stack while it waits for the answer. */
 struct call {
@@ -38,11 +39,12 @@ struct redis_pool {
     unsigned db;
     uint64_t connect_timeout_ms, read_timeout_ms;
 
-    redisContext *shared;       /* the leader's; NULL: to be made */
-    pthread_mutex_t lock;       /* of all below */
-    struct call *first, *last;  /* what waits for the shared connection */
-    size_t waiting, last_batch; /* calls */
-    uint64_t last_us;           /* how long the last batch took */
+    redisContext *shared;      /* the leader's; NULL: to be made */
+    pthread_mutex_t lock;      /* of all below */
+    struct call *first, *last; /* what waits for the shared connection */
+    atomic_size_t waiting;
+    size_t last_batch; /* calls */
+    uint64_t last_us;  /* how long the last batch took */
     bool led;
     redisContext **idle; /* for blocking commands; a stack: the one used last is the likeliest to be alive */
     size_t idle_count, max_idle;
@@ -392,16 +394,13 @@ static bool stand_in_line(struct redis_pool *p, struct call *call)
 }
 
 /* With the lock held: lets those catch up who were answered last and are likely to be back at once, since Redis pays for
- * every batch with a read, a write and an fsync. A lonely caller never waits here. */
+ * every batch with a read, a write and an fsync. A lonely caller never waits here, others for a part of a round trip. */
 static void gather(struct redis_pool *p)
 {
-    uint64_t until_us = p->waiting < p->last_batch ? clock_mono_us() + p->last_us / PATIENCE : 0;
+    uint64_t until_us = clock_mono_us() + p->last_us / PATIENCE;
 
-    while (p->waiting < p->last_batch && clock_mono_us() < until_us) {
-        pthread_mutex_unlock(&p->lock);
+    while (atomic_load_explicit(&p->waiting, memory_order_relaxed) < p->last_batch && clock_mono_us() < until_us)
         sched_yield();
-        pthread_mutex_lock(&p->lock);
-    }
 }
 
 /* With the lock held: takes what waits, the leader's own call first. */
@@ -434,8 +433,8 @@ static void lead(struct redis_pool *p)
     struct err failure = {.kind = ERR_TEMPORARY};
     struct call *failed = NULL, *next = NULL;
 
-    pthread_mutex_lock(&p->lock);
     gather(p);
+    pthread_mutex_lock(&p->lock);
     struct call *batch = take_batch(p);
     pthread_mutex_unlock(&p->lock);
     uint64_t start_us = clock_mono_us();

@@ -15,10 +15,11 @@ end
 
 -- Jobs whose claims bear their tokens out.
 local function together()
-    local jobs, nonces, tombstones, videos, seen = {}, {}, {}, {}, {}
+    local ids, jobs, nonces, tombstones, attempts, created_ms, seen = {}, {}, {}, {}, {}, {}, {}
     for i = 1, CALLS do
         local id, generation, token = unpack(ARGV, before(i) + 1, before(i) + 3)
-        jobs[i], nonces[i], tombstones[i] = id .. '.' .. generation, nonce_of(token), K .. 'deleted:' .. id
+        ids[i], jobs[i], nonces[i] = id, id .. '.' .. generation, nonce_of(token)
+        tombstones[i] = K .. 'deleted:' .. id
     end
     if rebuilding() or call('EXISTS', unpack(tombstones)) > 0 then
         return nil
@@ -30,8 +31,7 @@ local function together()
         if string.sub(held, 1, #claimed) ~= claimed or seen[job] then
             return nil
         end
-        local attempts, created_ms = string.match(held, '^(%d+) (%d+) ', #claimed + 1)
-        videos[i] = {id = ARGV[before(i) + 1], job = job, created_ms = created_ms, attempts = attempts}
+        attempts[i], created_ms[i] = string.match(held, '^(%d+) (%d+) ', #claimed + 1)
         seen[job] = true
     end
     local hand_out = nil
@@ -47,9 +47,10 @@ local function together()
     jobs_take_off(jobs, nonces)
     jobs_close(jobs)
     for i = 1, CALLS do
-        video_write(videos[i], state, i < CALLS, published(ARGV[before(i) + 4], ARGV[before(i) + 5]))
+        video_write(ids[i], jobs[i], state, attempts[i], i < CALLS,
+            published(ARGV[before(i) + 4], ARGV[before(i) + 5]))
     end
-    videos_move(videos, 'active', state)
+    videos_move(ids, created_ms, 'active', state)
     local replies = hand_out and hand_out() or {}
     for i = #replies + 1, CALLS do
         replies[i] = {'OK'}

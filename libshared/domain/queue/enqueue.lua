@@ -2,33 +2,52 @@
 local list = ARGV[3]
 
 -- What is asked for most often stands at the beginning of the hash, the long record at the end.
-local function write(v, more, generation, created_ms, size_bytes, record)
-    video_write(v, 'waiting', more, 'generation', generation, 'created_ms', created_ms, 'list', list, 'size_bytes',
-        size_bytes, 'record', record)
+local function write(id, job, more, generation, created_ms, size_bytes, record)
+    video_write(id, job, 'waiting', '0', more, 'generation', generation, 'created_ms', created_ms, 'list', list,
+        'size_bytes', size_bytes, 'record', record)
 end
 
--- Videos that nobody has heard of yet.
+-- Their times of creation, when all of these are being uploaded; else nil.
+local function uploading(ids)
+    local created_ms = {}
+    for i = 1, #ids do
+        local v = video_load(ids[i])
+        if not v or v.state ~= 'uploading' then
+            return nil
+        end
+        created_ms[i] = v.created_ms
+    end
+    return created_ms
+end
+
+-- Videos that were uploaded, or of which nobody has heard yet; without a job of that name.
 local function together()
-    local keys, ids, videos, seen, replies = {}, {}, {}, {}, {}
+    local ids, jobs, keys, hashes, created_ms, seen, replies = {}, {}, {}, {}, {}, {}, {}
     for i = 1, CALLS do
-        local id, generation, created_ms = unpack(ARGV, before(i) + 1, before(i) + 3)
+        local id, generation = ARGV[before(i) + 1], ARGV[before(i) + 2]
         local job = id .. '.' .. generation
         if seen[id] then
             return nil
         end
-        ids[i], videos[i] = id, {id = id, job = job, created_ms = created_ms, attempts = '0'}
-        keys[3 * i - 2], keys[3 * i - 1], keys[3 * i] = K .. 'deleted:' .. id, K .. 'video:' .. id, K .. 'job:' .. job
-        seen[id], replies[i] = true, {'OK', 0}
+        ids[i], jobs[i], created_ms[i], seen[id] = id, job, ARGV[before(i) + 3], true
+        hashes[i], keys[2 * i - 1], keys[2 * i] = K .. 'video:' .. id, K .. 'deleted:' .. id, K .. 'job:' .. job
+        replies[i] = {'OK', 0}
     end
     if rebuilding() or call('EXISTS', unpack(keys)) > 0 then
         return nil
     end
+    local from = call('EXISTS', unpack(hashes)) > 0 and 'uploading' or nil
+    created_ms = from and uploading(ids) or not from and created_ms
+    if not created_ms then
+        return nil
+    end
     unreserve(unpack(ids))
     for i = 1, CALLS do
-        write(videos[i], i < CALLS, unpack(ARGV, before(i) + 2, before(i) + 5))
+        local at = before(i)
+        write(ids[i], jobs[i], i < CALLS, ARGV[at + 2], created_ms[i], ARGV[at + 4], ARGV[at + 5])
     end
-    jobs_queue(videos, list)
-    videos_move(videos, nil, 'waiting')
+    jobs_queue(jobs, list)
+    videos_move(ids, created_ms, from, 'waiting')
     return replies
 end
 
@@ -49,10 +68,9 @@ local function alone(id, generation, created_ms, size_bytes, record)
         job_remove(v)
     end
     v = video_renew(v, id, generation, created_ms)
-    local from = v.state
-    write(v, false, generation, v.created_ms, size_bytes, record)
-    jobs_queue({v}, list)
-    videos_move({v}, from, 'waiting')
+    write(id, v.job, false, generation, v.created_ms, size_bytes, record)
+    jobs_queue({v.job}, list)
+    videos_move({id}, {v.created_ms}, v.state, 'waiting')
     return {'OK', 0}
 end
 

@@ -20,7 +20,7 @@ end
 v = video_renew(v, id, generation, created_ms)
 if state == 'waiting' then
     unreserve(id)
-    jobs_queue({v}, 'default:1')
+    jobs_queue({v.job}, 'default:1')
     video_set(v, state, 'generation', generation, 'created_ms', v.created_ms, 'list', 'default:1', 'size_bytes',
         size_bytes, 'record', record, 'outcome', outcome)
 else

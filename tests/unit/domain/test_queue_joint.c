@@ -12,10 +12,12 @@
 /* Calls that go as one mean what they mean one by one. Two Redis databases are told the same: in one, calls go together,
  * in the other each by itself. Whatever is drawn, the answers are the same, and so is what stands there in the end. */
 
-#define VIDEOS 7
-#define NONCES 40
+#define VIDEOS 250
+#define OLD_VIDEOS 7 /* of which there is talk again and again */
+#define NONCES 400
+#define OLD_NONCES 40
 #define MAX_CALLS 4
-#define ROUNDS 400
+#define ROUNDS 200
 #define SIDES 2
 
 struct side {
@@ -25,7 +27,8 @@ struct side {
     struct queue_token token[NONCES]; /* what the claim with that nonce got; job_id "": nothing yet */
 };
 static struct side sides[SIDES];
-static unsigned drawn;
+static unsigned drawn, next_video, next_nonce;
+static bool acked[NONCES];
 
 static unsigned draw(unsigned below)
 {
@@ -41,6 +44,9 @@ static void nonce_name(unsigned n, char ret[ID_NONCE_SIZE])
 static void sides_up(void)
 {
     queue_up();
+    next_video = OLD_VIDEOS;
+    next_nonce = OLD_NONCES;
+    memset(acked, 0, sizeof acked);
     for (unsigned i = 0; i < SIDES; i++) {
         const struct redis_options options = {.host = "127.0.0.1", .port = queue_server.port, .db = i + 1};
         struct side *s = &sides[i];
@@ -65,6 +71,7 @@ static void sides_down(void)
 #define MAX_WORDS 8
 
 struct calls {
+    bool ordinary; /* new videos, new nonces, tokens that are current */
     const struct redis_script *script;
     unsigned count, shared, words;
     char common[MAX_WORDS][48], word[MAX_CALLS][MAX_WORDS][48];
@@ -86,18 +93,22 @@ static void share_claim(struct calls *c)
 
 static void add_nonce(struct calls *c, unsigned call, unsigned at)
 {
-    c->nonce[call] = draw(NONCES);
+    bool new = c->ordinary &&next_nonce < NONCES;
+
+    c->nonce[call] = new ? next_nonce++ : draw(OLD_NONCES);
     nonce_name(c->nonce[call], c->word[call][at]);
     c->words = at + 1;
 }
 
 static void draw_enqueue(struct calls *c, unsigned call)
 {
+    bool new = c->ordinary &&next_video < VIDEOS;
+
     c->script = &queue_script_enqueue;
     if (call == 0)
         str_format(c->common[c->shared++], sizeof c->common[0], "%s:%u", draw(4) == 0 ? "big" : "default", draw(3));
-    put(c->word[call][0], video(draw(VIDEOS)));
-    put(c->word[call][1], num_u64(1 + draw(2)).s);
+    put(c->word[call][0], video(new ? next_video++ : draw(OLD_VIDEOS)));
+    put(c->word[call][1], num_u64(new ? 1 : 1 + draw(2)).s);
     put(c->word[call][2], num_u64(1000 + draw(3)).s);
     put(c->word[call][3], "77");
     put(c->word[call][4], RECORD);
@@ -112,6 +123,17 @@ static void draw_claim(struct calls *c, unsigned call)
     add_nonce(c, call, 0);
 }
 
+/* Whose claim got a job that was not acked since. */
+static unsigned draw_holder(void)
+{
+    unsigned n = draw(NONCES), tries = 0;
+
+    while (tries++ < NONCES && (acked[n] || sides[0].token[n].job_id[0] == '\0'))
+        n = (n + 1) % NONCES;
+    acked[n] = true;
+    return n;
+}
+
 static void draw_ack(struct calls *c, unsigned call)
 {
     static const char *const states[] = {"completed", "failed", "cancelled"};
@@ -119,7 +141,7 @@ static void draw_ack(struct calls *c, unsigned call)
     c->script = &queue_script_ack;
     if (call == 0)
         put(c->common[c->shared++], states[draw(3)]);
-    c->token[call] = draw(NONCES); /* words 0 to 2, which differ from side to side */
+    c->token[call] = c->ordinary ? draw_holder() : draw(OLD_NONCES); /* words 0 to 2, which differ from side to side */
     put(c->word[call][3], OUTCOME);
     put(c->word[call][4], "broken");
     c->words = 5;
@@ -144,7 +166,7 @@ static void fill_in_token(const struct side *s, struct calls *c, unsigned call)
     str_format(c->word[call][2], sizeof c->word[call][2], "%" PRIu64 ":%s", t->fence, t->nonce);
 }
 
-static struct redis_reply *send(const struct side *s, struct calls *c, unsigned first, unsigned count)
+static struct redis_reply *send(const struct side *s, const struct calls *c, unsigned first, unsigned count)
 {
     struct num_text own = num_u64(c->words), shared = num_u64(c->shared);
     const char *words[64] = {"EVAL", c->script->source, "1", QUEUE_PREFIX, own.s, shared.s};
@@ -154,8 +176,6 @@ static struct redis_reply *send(const struct side *s, struct calls *c, unsigned 
     for (unsigned i = 0; i < c->shared; i++)
         words[n++] = c->common[i];
     for (unsigned call = first; call < first + count; call++) {
-        if (c->token[call] < NONCES)
-            fill_in_token(s, c, call);
         for (unsigned i = 0; i < c->words; i++)
             words[n++] = c->word[call][i];
     }
@@ -194,6 +214,9 @@ static void remember(struct side *s, unsigned nonce, const struct redis_reply *a
 
 static void run_on(struct side *s, struct calls *c, char ret[MAX_CALLS][200])
 {
+    for (unsigned call = 0; call < c->count; call++) /* before an answer brings others */
+        if (c->token[call] < NONCES)
+            fill_in_token(s, c, call);
     for (unsigned call = 0; call < c->count; call += s->together ? c->count : 1) {
         unsigned count = s->together ? c->count : 1;
         REDIS_REPLY_AUTO struct redis_reply *reply = send(s, c, call, count);
@@ -267,7 +290,7 @@ static void compare_contents(unsigned round)
 /* What changes the queue in between, on both sides alike. */
 static void disturb(void)
 {
-    unsigned what = draw(24), n = draw(NONCES), v = draw(VIDEOS), generation = 1 + draw(2);
+    unsigned what = draw(24), n = draw(NONCES), v = draw(OLD_VIDEOS), generation = 1 + draw(2);
     struct err e;
 
     for (unsigned i = 0; i < SIDES; i++) {
@@ -281,11 +304,23 @@ static void disturb(void)
             result = queue_heartbeat(s->queue, &s->token[n], "{\"percent\":1}", NULL, &e);
         else if (what == 12)
             result = queue_delete_begin(s->queue, video(v), 60000, &e);
-        else if (what < 20)
+        else if (what < 18)
+            result = queue_video_put(s->queue, video(v), 999, RECORD, &e);
+        else if (what < 21)
             result = redis_do(s->redis, NULL, &e, "DEL", "{weir}:deleted:v_00000000000000000000000001", NULL);
         else
             result = queue_settle(s->queue, video(v), generation, VIDEO_COMPLETED, OUTCOME, NULL, &e);
         ck_assert(result == 0 || result == -ERR_STALE || result == -ERR_NOT_FOUND);
+    }
+}
+
+/* Half of the videos that come into the queue were uploaded before. */
+static void upload_first(const struct calls *c)
+{
+    for (unsigned i = 0; c->script == &queue_script_enqueue && i < SIDES * c->count; i++) {
+        struct err e;
+        int result = queue_video_put(sides[i % SIDES].queue, c->word[i / SIDES][0], 999, RECORD, &e);
+        ck_assert(result == 0 || result == -ERR_NOT_FOUND);
     }
 }
 
@@ -295,13 +330,15 @@ START_TEST(calls_that_go_as_one_mean_what_they_mean_one_by_one)
 
     drawn = (unsigned)_i;
     for (unsigned round = 0; round < ROUNDS; round++) {
-        struct calls c = {.count = 1 + draw(MAX_CALLS)};
+        struct calls c = {.count = 1 + draw(MAX_CALLS), .ordinary = draw(4) != 0};
         char answers[SIDES][MAX_CALLS][200] = {0};
         unsigned kind = draw(ARRAY_SIZE(draws));
         for (unsigned call = 0; call < c.count; call++) {
             c.token[call] = c.nonce[call] = NONCES;
             draws[kind](&c, call);
         }
+        if (draw(2) == 0)
+            upload_first(&c);
         for (unsigned i = 0; i < SIDES; i++)
             run_on(&sides[i], &c, answers[i]);
         for (unsigned call = 0; call < c.count; call++)

@@ -70,14 +70,15 @@ local function each(together, alone)
     return replies
 end
 
+local EVENTS = K .. 'events'
+
 -- Of many events at once only the last need trim the stream.
-local function publish(type, v, state, more)
+local function publish(type, id, job, state, attempts, more)
     if more then
-        call('XADD', K .. 'events', '*', 'type', type, 'video', v.id, 'job', v.job, 'state', state, 'attempts',
-            v.attempts)
+        call('XADD', EVENTS, '*', 'type', type, 'video', id, 'job', job, 'state', state, 'attempts', attempts)
     else
-        call('XADD', K .. 'events', 'MAXLEN', '~', '10000', '*', 'type', type, 'video', v.id, 'job', v.job, 'state',
-            state, 'attempts', v.attempts)
+        call('XADD', EVENTS, 'MAXLEN', '~', '10000', '*', 'type', type, 'video', id, 'job', job, 'state', state,
+            'attempts', attempts)
     end
 end
 
@@ -105,17 +106,15 @@ end
 
 -- Where videos change their state, and nowhere else: each is written, hash and event, and then all of them are moved
 -- from one index to another. `more` are to be written; `...` are further fields of the hash.
-local function video_write(v, state, more, ...)
-    v.state = state
-    call('HSET', K .. 'video:' .. v.id, 'state', state, 'updated_ms', now, ...)
-    publish('state', v, state, more)
+local function video_write(id, job, state, attempts, more, ...)
+    call('HSET', K .. 'video:' .. id, 'state', state, 'updated_ms', now, ...)
+    publish('state', id, job, state, attempts, more)
 end
 
-local function videos_move(videos, from, state)
-    local ids, scores = {}, {}
-    for i = 1, #videos do
-        local v = videos[i]
-        ids[i], scores[2 * i - 1], scores[2 * i] = v.id, v.created_ms, v.id
+local function videos_move(ids, created_ms, from, state)
+    local scores = {}
+    for i = 1, #ids do
+        scores[2 * i - 1], scores[2 * i] = created_ms[i], ids[i]
     end
     if from then
         call('ZREM', K .. 'videos:' .. from, unpack(ids))
@@ -126,9 +125,9 @@ local function videos_move(videos, from, state)
 end
 
 local function video_set(v, state, ...)
-    local from = v.state
-    video_write(v, state, false, ...)
-    videos_move({v}, from, state)
+    video_write(v.id, v.job, state, v.attempts, false, ...)
+    videos_move({v.id}, {v.created_ms}, v.state, state)
+    v.state = state
 end
 
 -- The next generation of a video that is known, or the first of a new one, without what the one before left.
@@ -264,12 +263,11 @@ local function unreserve(...)
     call('ZREM', K .. 'finishing', ...)
 end
 
--- The jobs of videos that are new or were just renewed, at the tail of the same list; then they are to become waiting.
-local function jobs_queue(videos, list)
-    local jobs, scores = {}, {}
-    for i = 1, #videos do
-        local job = videos[i].job
-        jobs[i], scores[2 * i - 1], scores[2 * i] = job, now, job
+-- The jobs of videos that become waiting, at the tail of their list.
+local function jobs_queue(jobs, list)
+    local scores = {}
+    for i = 1, #jobs do
+        scores[2 * i - 1], scores[2 * i] = now, jobs[i]
     end
     call('LPUSH', K .. 'wait:' .. list, unpack(jobs))
     call('ZADD', K .. 'open', unpack(scores))
@@ -334,7 +332,7 @@ local function claim(nonces, from)
     end
     local fence = fences_take(#nonces)
     local worker, lease, max_attempts, max_stalls = unpack(ARGV, from, from + 3)
-    local until_ms, videos, replies, leases, claims, taken = from_now(lease), {}, {}, {}, {}, {}
+    local until_ms, ids, created_ms, replies, leases, claims, taken = from_now(lease), {}, {}, {}, {}, {}, {}
     max_attempts, max_stalls = tonumber(max_attempts), tonumber(max_stalls)
 
     local function hand(v, f, n)
@@ -344,12 +342,13 @@ local function claim(nonces, from)
             v.attempts = string.format('%d', v.attempts + 1)
         end
         v.token = string.format('%d', fence + n - 1) .. ':' .. nonces[n]
-        videos[n], taken[v.job], replies[n] = v, true, handed(v, f, 0, exhausted and 1 or 0)
+        ids[n], created_ms[n], taken[v.job] = v.id, v.created_ms, true
+        replies[n] = handed(v, f, 0, exhausted and 1 or 0)
         leases[2 * n - 1], leases[2 * n] = until_ms, v.job
         claims[2 * n - 1] = nonces[n]
         claims[2 * n] = v.job .. ' ' .. v.token .. ' ' .. v.attempts .. ' ' .. v.created_ms
             .. (exhausted and ' 0 ' or ' 1 ') .. lease .. ' ' .. worker
-        video_write(v, 'active', n < #nonces, 'attempts', v.attempts, 'token', v.token)
+        video_write(v.id, v.job, 'active', v.attempts, n < #nonces, 'attempts', v.attempts, 'token', v.token)
     end
 
     -- What is no waiting job (a ghost, an id twice in the list) falls out on the way.
@@ -359,7 +358,7 @@ local function claim(nonces, from)
         for i = 1, count do
             local v, f = job_find(jobs[i], 'waiting', 'stalls', 'size_bytes', 'record')
             if v and not taken[v.job] then
-                hand(v, f, #videos + 1)
+                hand(v, f, #ids + 1)
             else
                 call('LREM', K .. 'active', '1', jobs[i])
             end
@@ -369,8 +368,8 @@ local function claim(nonces, from)
     return function()
         local left = 0
         for i = 1, #lists do
-            while lengths[i] > 0 and #videos < #nonces do
-                local count = math.min(lengths[i], #nonces - #videos)
+            while lengths[i] > 0 and #ids < #nonces do
+                local count = math.min(lengths[i], #nonces - #ids)
                 hand_from(lists[i], count)
                 lengths[i] = lengths[i] - count
             end
@@ -379,10 +378,10 @@ local function claim(nonces, from)
                 left = left + lengths[i]
             end
         end
-        if videos[1] then
+        if ids[1] then
             call('ZADD', K .. 'lease', unpack(leases))
             call('HSET', K .. 'claims', unpack(claims))
-            videos_move(videos, 'waiting', 'active')
+            videos_move(ids, created_ms, 'waiting', 'active')
         end
         for i = 1, #replies do
             replies[i][11] = left
