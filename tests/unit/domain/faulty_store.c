@@ -29,6 +29,7 @@ static enum fault begin(struct store *store)
     void (*act)(void *ctx) = NULL;
 
     pthread_mutex_lock(&s->lock);
+    void *act_ctx = s->act_ctx;
     s->calls++;
     bool away = s->fault == FAULT_AWAY_BEFORE || s->fault == FAULT_AWAY_AFTER;
     if (s->fault != FAULT_NONE && s->calls == s->fail_at)
@@ -41,7 +42,7 @@ static enum fault begin(struct store *store)
     }
     pthread_mutex_unlock(&s->lock);
     if (act != NULL)
-        act(s->act_ctx);
+        act(act_ctx);
     return fault;
 }
 
