@@ -66,8 +66,13 @@ int upload_complete(const struct library *l, const struct upload_state *completi
         r = store_multipart_complete(l->store, l->raw, key.s, s->upload_id, s->parts, s->part_count, true, e);
     else if (s->upload_id[0] == '\0' && upload_state_whole(s))
         r = put_whole(l, s, s->tails, s->tail_count, NULL, e);
-    if (must_look(r))
-        return find_source(l, s, ret_done, e);
+    if (must_look(r)) {
+        r = find_source(l, s, ret_done, e);
+        /* who made the object may have died before its parts went */
+        if (r == 0 && *ret_done && s->upload_id[0] != '\0')
+            (void)!store_multipart_abort(l->store, l->raw, key.s, s->upload_id, NULL);
+        return r;
+    }
     if (r == 0)
         *ret_done = true;
     return r;

@@ -88,6 +88,22 @@ def test_02_killed_before_complete(faulty):
 
 
 @pytest.mark.parametrize("faulty", [HoldingProxy], indirect=True)
+def test_02_killed_between_the_object_and_its_parts(faulty):
+    """A store that died, as the directory store does with its process, may have the object and still the parts."""
+    api, other = faulty.start_api(), start_beside(faulty)
+    data = os.urandom(9 * MIB)
+    url = client_of(api).create(len(data))
+    faulty.store.hold_request = COMPLETE
+    with client_of(api).open_patch(url, 0, len(data)) as line:
+        line.send(data)
+        assert faulty.store.held.wait(20), "never completed"
+        api.kill()
+    faulty.store.put(faulty.store.raw, f"{video_id(url)}/source", data)
+    client_of(other).resume(url, data)
+    check_settled(faulty, url, data)
+
+
+@pytest.mark.parametrize("faulty", [HoldingProxy], indirect=True)
 def test_03_killed_after_complete_before_enqueue(faulty):
     api, other = faulty.start_api(), start_beside(faulty)
     data = os.urandom(9 * MIB)
