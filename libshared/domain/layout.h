@@ -25,7 +25,7 @@ struct layout_key layout_record(const char *video_id);            /* .videos/<id
 struct layout_key layout_deleted(const char *video_id);           /* .videos/<id>.deleted */
 struct layout_key layout_log(const char *video_id, uint64_t seq); /* .uploads/<id>/log/<seq, 8 digits> */
 struct layout_key layout_log_prefix(const char *video_id);
-struct layout_key layout_source(const char *video_id);                       /* <id>/source */
+struct layout_key layout_source(const char *video_id);  /* <id>/source */
 struct layout_key layout_partial(const char *video_id); /* .uploads/<id>/source: a finished partial upload */
 struct layout_key layout_request(const char *video_id, uint64_t generation); /* .requests/<id>/<generation>.json */
 struct layout_key layout_request_prefix(const char *video_id);
