@@ -45,7 +45,7 @@ bool upload_state_full(const struct upload_state *s);
  * tails whose bytes a later part holds may be missing, so that in between nothing may seem to hold some bytes: ask
  * upload_state_whole at the end. ERR_BUG: the log contradicts itself: a first record that is not CREATED or CLOSED, a second
  * CREATED, an offset or a length that goes back, parts that are not what in_parts rises by, anything but CLOSED after
- * COMPLETING. What follows CLOSED is ignored. `reserved` falls only when its writer gives numbers back with BYTES.
+ * COMPLETING. What follows CLOSED is ignored. A tail may repeat those before it, which it replaces. `reserved` falls only when its writer gives numbers back with BYTES.
  * ERR_TEMPORARY: no memory. */
 int upload_state_add(struct upload_state *s, uint64_t seq, struct upload_record *record, size_t head, struct err *e)
     __attribute__((warn_unused_result));

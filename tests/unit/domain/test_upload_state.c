@@ -151,6 +151,52 @@ START_TEST(a_later_writer_never_lowers_fence_or_numbers)
 }
 END_TEST
 
+START_TEST(a_writer_gives_back_the_numbers_that_he_has_not_used)
+{
+    UPLOAD_STATE_AUTO struct upload_state s = {0};
+    struct upload_record high = record(UPLOAD_WRITER, 0, 0), clean = record(UPLOAD_BYTES, 0, 0), other = clean;
+
+    high.reserved = 16;
+    clean.reserved = 9;
+    other.reserved = 1;
+    str_copy(other.writer, sizeof other.writer, "bbbbbbbbbbbbbbbb");
+    ck_assert_int_eq(add(&s, 1, record(UPLOAD_CREATED, 0, 0)), 0);
+    ck_assert_int_eq(add(&s, 2, high), 0);
+    ck_assert_int_eq(add(&s, 3, clean), 0);
+    ck_assert_uint_eq(s.reserved, 9);
+    ck_assert_int_eq(add(&s, 4, other), 0); /* not what another one may have used */
+    ck_assert_uint_eq(s.reserved, 9);
+}
+END_TEST
+
+static struct upload_record with_tail(uint64_t offset, uint64_t tail)
+{
+    struct upload_record r = record(UPLOAD_BYTES, offset, 0);
+
+    r.tail_bytes = tail;
+    return r;
+}
+
+START_TEST(a_tail_may_repeat_those_before_it)
+{
+    UPLOAD_STATE_AUTO struct upload_state s = {0};
+
+    ck_assert_int_eq(add(&s, 1, record(UPLOAD_CREATED, 0, 0)), 0);
+    for (uint64_t i = 1; i <= 4; i++)
+        ck_assert_int_eq(add(&s, 1 + i, with_tail(10 * i, 10)), 0);
+    ck_assert_uint_eq(s.tail_count, 4);
+    ck_assert_int_eq(add(&s, 6, with_tail(45, 25)), 0); /* the last two, and five bytes */
+    ck_assert_uint_eq(s.tail_count, 3);
+    ck_assert_uint_eq(s.tails[1].seq, 3);
+    ck_assert_uint_eq(s.tails[2].seq, 6);
+    ck_assert_uint_eq(s.tails[2].size_bytes, 25);
+    ck_assert(upload_state_whole(&s));
+    ck_assert_int_eq(add(&s, 7, with_tail(45, 45)), 0); /* all of them */
+    ck_assert_uint_eq(s.tail_count, 1);
+    ck_assert(upload_state_whole(&s));
+}
+END_TEST
+
 START_TEST(an_upload_is_full_when_its_declared_length_is_there)
 {
     struct upload_state s = {.length = UPLOAD_LENGTH_UNKNOWN, .offset = 7};
@@ -647,6 +693,8 @@ int main(void)
     tcase_add_test(t, after_its_completion_a_log_can_only_end);
     tcase_add_test(t, what_follows_an_end_counts_for_nothing);
     tcase_add_test(t, a_later_writer_never_lowers_fence_or_numbers);
+    tcase_add_test(t, a_writer_gives_back_the_numbers_that_he_has_not_used);
+    tcase_add_test(t, a_tail_may_repeat_those_before_it);
     tcase_add_test(t, an_upload_is_full_when_its_declared_length_is_there);
     tcase_add_test(t, a_hole_is_seen);
     tcase_add_loop_test(t, a_fold_agrees_with_the_writer, 0, 4);
