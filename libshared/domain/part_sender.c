@@ -11,6 +11,7 @@ struct part_sender {
     pthread_cond_t work, finished;
     struct part_job *first, **last;
     bool stopping;
+    unsigned under_way; /* jobs that are not done, and reservations */
     unsigned count;
     pthread_t thread[];
 };
@@ -58,6 +59,7 @@ static void *sender_main(void *arg)
         send_part(s, job);
         pthread_mutex_lock(&s->lock);
         job->done = true;
+        s->under_way--;
         pthread_cond_broadcast(&s->finished);
         pthread_mutex_unlock(&s->lock);
     }
@@ -109,6 +111,8 @@ void part_sender_submit(struct part_sender *s, struct part_job *job)
     pthread_mutex_lock(&s->lock);
     *s->last = job;
     s->last = &job->next;
+    if (!job->reserved)
+        s->under_way++;
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
 }
@@ -128,4 +132,21 @@ bool part_sender_done(struct part_sender *s, const struct part_job *job)
     bool done = job->done;
     pthread_mutex_unlock(&s->lock);
     return done;
+}
+
+bool part_sender_reserve(struct part_sender *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool free = s->under_way < s->count;
+    if (free)
+        s->under_way++;
+    pthread_mutex_unlock(&s->lock);
+    return free;
+}
+
+void part_sender_release(struct part_sender *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->under_way--;
+    pthread_mutex_unlock(&s->lock);
 }

@@ -19,6 +19,7 @@ struct part_job {
     const struct upload_tail *tails; /* the part begins with these; unchanged until the job is done */
     size_t tail_count;
     struct block_chain chain; /* and ends with this: sealed, or all zero; the sender releases it, whatever happens */
+    bool reserved;            /* a thread was */
     /* in and out: number in, size and ETag out */
     struct store_part part;
     /* out */
@@ -39,5 +40,9 @@ void part_sender_submit(struct part_sender *s, struct part_job *job);
 int part_sender_wait(struct part_sender *s, struct part_job *job) __attribute__((warn_unused_result));
 /* Whether that would return at once. */
 bool part_sender_done(struct part_sender *s, const struct part_job *job);
+
+/* Sets a free thread aside for the next job, which says so, or for part_sender_release. False: all are busy. */
+bool part_sender_reserve(struct part_sender *s);
+void part_sender_release(struct part_sender *s);
 
 #endif

@@ -1,5 +1,6 @@
 #include "upload_broom.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -11,12 +12,14 @@
 #include <string.h>
 
 #define IN_LINE_MAX 4096 /* jobs; more are forgotten */
+#define GIVE_WAY_MS 1000
 
 enum what { SPEND, FINISHED, REMOVE };
 
 struct job {
     struct job *next;
     enum what what;
+    uint64_t since_ms;
     char video_id[ID_VIDEO_SIZE];
     size_t count; /* records to be spent */
     uint64_t seq[];
@@ -28,16 +31,32 @@ struct upload_broom {
     pthread_cond_t work;
     struct job *first, **last;
     size_t in_line;
+    unsigned hurried;
     bool stopping;
     pthread_t thread;
 };
+
+static void wait_until(struct upload_broom *b, uint64_t until_ms)
+{
+    const struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+
+    pthread_cond_timedwait(&b->work, &b->lock, &until);
+}
 
 /* NULL when the broom ends. */
 static struct job *next_job(struct upload_broom *b, bool *ret_stopping)
 {
     pthread_mutex_lock(&b->lock);
-    while (b->first == NULL && !b->stopping)
-        pthread_cond_wait(&b->work, &b->lock);
+    while (!b->stopping) {
+        if (b->first == NULL) {
+            pthread_cond_wait(&b->work, &b->lock);
+            continue;
+        }
+        uint64_t until_ms = b->first->since_ms + GIVE_WAY_MS;
+        if (b->hurried == 0 || clock_mono_ms() >= until_ms)
+            break;
+        wait_until(b, until_ms);
+    }
     struct job *job = b->first;
     if (job != NULL) {
         b->first = job->next;
@@ -99,13 +118,17 @@ static void *broom_main(void *arg)
 int upload_broom_new(const struct library *l, struct upload_broom **ret, struct err *e)
 {
     struct upload_broom *b = mem_zalloc(sizeof *b);
+    pthread_condattr_t clock;
 
     if (b == NULL)
         return err_set(e, ERR_TEMPORARY, "uploads: no memory");
     b->library = l;
     b->last = &b->first;
     pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->work, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&b->work, &clock);
+    pthread_condattr_destroy(&clock);
     int failure = pthread_create(&b->thread, NULL, broom_main, b);
     if (failure != 0) {
         pthread_cond_destroy(&b->work);
@@ -138,6 +161,7 @@ static void put_in_line(struct upload_broom *b, enum what what, const char *vide
     if (job == NULL)
         return;
     job->what = what;
+    job->since_ms = clock_mono_ms();
     str_copy(job->video_id, sizeof job->video_id, video_id);
     job->count = count;
     if (count > 0)
@@ -164,6 +188,21 @@ void upload_broom_spend(struct upload_broom *b, const char *video_id, const uint
 void upload_broom_finished(struct upload_broom *b, const char *video_id)
 {
     put_in_line(b, FINISHED, video_id, NULL, 0);
+}
+
+void upload_broom_hurry(struct upload_broom *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->hurried++;
+    pthread_mutex_unlock(&b->lock);
+}
+
+void upload_broom_hurry_end(struct upload_broom *b)
+{
+    pthread_mutex_lock(&b->lock);
+    if (--b->hurried == 0)
+        pthread_cond_signal(&b->work);
+    pthread_mutex_unlock(&b->lock);
 }
 
 void upload_broom_remove(struct upload_broom *b, const char *video_id)

@@ -19,6 +19,10 @@ void upload_broom_spend(struct upload_broom *b, const char *video_id, const uint
 /* A finished upload that was sent in parts: multipart uploads that nothing names go (removal_multiparts). */
 void upload_broom_finished(struct upload_broom *b, const char *video_id);
 
+/* While somebody is in a hurry, since a client waits, nothing new is begun, for a second at most: each hurry has its end. */
+void upload_broom_hurry(struct upload_broom *b);
+void upload_broom_hurry_end(struct upload_broom *b);
+
 /* A partial upload that a final one holds now: all of it goes. */
 void upload_broom_remove(struct upload_broom *b, const char *video_id);
 

@@ -56,6 +56,16 @@ static bool must_look(int r)
     return r == -ERR_CONFLICT || r == -ERR_NOT_FOUND || r == -ERR_STALE;
 }
 
+/* What was acknowledged is not thrown away for one answer of a store that may be in need of repair itself. */
+static int miss_parts(const struct upload_state *s, struct err *e)
+{
+    struct err why = *e;
+
+    log_error(&(struct log_ids){.video = s->video_id}, "the store refuses parts of an upload that it has confirmed",
+              "error", why.text);
+    return err_set(e, ERR_TEMPORARY, "the store refuses parts of the upload that it has confirmed");
+}
+
 int upload_complete(const struct library *l, const struct upload_state *completing, bool *ret_done, struct err *e)
 {
     const struct upload_state *s = completing;
@@ -73,6 +83,8 @@ int upload_complete(const struct library *l, const struct upload_state *completi
             (void)!store_multipart_abort(l->store, l->raw, key.s, s->upload_id, NULL);
         return r;
     }
+    if (r == -ERR_INVALID && s->upload_id[0] != '\0')
+        return miss_parts(s, e);
     if (r == 0)
         *ret_done = true;
     return r;
@@ -365,18 +377,25 @@ static int describe(struct upload *u, bool existed, struct queue_video *ret, str
     return 0;
 }
 
+/* From the last byte to the answer. */
+static int store_and_enqueue(struct upload *u, bool *ret_stored, bool *ret_existed, struct err *e)
+{
+    int r = store_source(u, e);
+    if (r != 0)
+        return r;
+    *ret_stored = true;
+    r = conclude(u->library, &u->state, &u->record, ret_existed, e);
+    return r == 0 ? upload_cache(u, e) : r;
+}
+
 int upload_finish(struct upload *u, struct queue_video *ret, bool *ret_stored, struct err *e)
 {
     bool existed;
 
     *ret_stored = false;
-    int r = store_source(u, e);
-    if (r != 0)
-        return r;
-    *ret_stored = true;
-    r = conclude(u->library, &u->state, &u->record, &existed, e);
-    if (r == 0)
-        r = upload_cache(u, e);
+    upload_broom_hurry(u->service->broom);
+    int r = store_and_enqueue(u, ret_stored, &existed, e);
+    upload_broom_hurry_end(u->service->broom);
     if (r != 0)
         return r;
     u->stage = UPLOAD_FINISHED;

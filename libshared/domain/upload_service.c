@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define SENDER_THREADS 8
+#define SENDER_THREADS 5
 #define PART_MOST (UINT64_C(32) << 20)
 #define RENEW_EVERY_MS (UPLOAD_LEASE_MS / 3)
 #define MEMORY_WAIT_MS 10000

@@ -13,7 +13,10 @@
 #define BLOCK_WAIT_MS 60000
 #define RECORD_EVERY_MS 30000 /* well below the age at which a form without a seat is taken for abandoned */
 #define SMALL_TAILS 64 /* in a row; then they become one, so that each PATCH costs the same however small it is */
-#define LAST_PART 6    /* what is left is that much smaller than what waits: the last part stays small */
+/* The last part stays small when so much less than what waits is left to come. The one before it goes when a sender is free
+ * for it, growing meanwhile, and at last without one. */
+#define LAST_PART_AT_MOST 6
+#define LAST_PART_AT_LEAST 32
 
 /* --- How much --- */
 
@@ -37,22 +40,34 @@ static uint64_t part_goal(const struct upload *u)
     return least > whole ? least : whole;
 }
 
-/* A small part instead of a tail, when memory is short: whether there would be numbers for all the rest in such parts. */
+/* All that is still to come makes one part, since it is too small for two. */
+static bool one_part_is_left(const struct upload *u)
+{
+    return u->length != UPLOAD_LENGTH_UNKNOWN && u->length > u->received &&
+           u->length - u->received < STORE_PART_MIN_SIZE;
+}
+
+/* A small part instead of a tail, when memory is short: whether there would be numbers for all the rest in such parts, and
+ * it is not the one before the last, which is to be as large as it can be. */
 static bool can_be_small(const struct upload *u)
 {
     uint64_t left = STORE_PART_MAX - u->last_number;
 
-    return upload_pending(u) >= STORE_PART_MIN_SIZE &&
+    return upload_pending(u) >= STORE_PART_MIN_SIZE && !one_part_is_left(u) &&
            (most_bytes(u) - u->submitted) / STORE_PART_MIN_SIZE + STORE_PART_MAX / 8 < left;
 }
 
-/* The answer comes soon after the last byte when little is left to be sent then. */
-static bool is_last_but_one(const struct upload *u)
+/* The answer comes soon after the last byte when little is left to be sent then. True: it is to be sent now, by a sender that
+ * was reserved for it unless it can't wait any longer. */
+static bool goes_as_last_but_one(struct upload *u)
 {
-    uint64_t rest = u->length - u->received;
+    uint64_t rest = u->length - u->received, pending = upload_pending(u);
 
-    return u->length != UPLOAD_LENGTH_UNKNOWN && rest > 0 && upload_pending(u) >= STORE_PART_MIN_SIZE &&
-           rest <= upload_pending(u) / LAST_PART && u->last_number + 2 < STORE_PART_MAX;
+    if (!one_part_is_left(u) || pending < STORE_PART_MIN_SIZE || rest > pending / LAST_PART_AT_MOST ||
+        u->last_number + 2 >= STORE_PART_MAX)
+        return false;
+    u->reserved = part_sender_reserve(u->service->sender);
+    return u->reserved || rest <= pending / LAST_PART_AT_LEAST;
 }
 
 int upload_check_open(const struct upload *u, struct err *e)
@@ -233,12 +248,14 @@ static int submit(struct upload *u, struct err *e)
         .video_id = u->video_id,
         .tails = u->job_tails[slot],
         .tail_count = tail_count,
+        .reserved = u->reserved,
         .part.number = ++u->last_number,
     };
     if (u->fills)
         job->chain = u->filling;
     u->fills = false;
     u->filling = (struct block_chain){0};
+    u->reserved = false;
     u->submitted = u->received;
     u->held_sent = u->state.held_count;
     u->ordinal++;
@@ -430,11 +447,14 @@ static int spill(struct upload *u, struct err *e)
 
 /* --- Writing --- */
 
-/* The chain takes no more. */
-static int pass_on(struct upload *u, enum block_need need, struct err *e)
+/* The chain takes no more, or `goes` as it is. */
+static int pass_on(struct upload *u, enum block_need need, bool goes, struct err *e)
 {
-    if (upload_pending(u) >= part_goal(u) || is_last_but_one(u)) {
+    if (goes || upload_pending(u) >= part_goal(u)) {
         int r = upload_send_pending(u, e);
+        if (u->reserved) /* it failed before it was needed */
+            part_sender_release(u->service->sender);
+        u->reserved = false;
         return r == 0 ? record_parts(u, e) : r;
     }
     return need == BLOCK_MORE ? 0 : spill(u, e);
@@ -442,7 +462,7 @@ static int pass_on(struct upload *u, enum block_need need, struct err *e)
 
 static bool is_enough(const struct upload *u, enum block_need need)
 {
-    return need != BLOCK_MORE || is_last_but_one(u) ||
+    return need != BLOCK_MORE ||
            (u->state.facts.part_size < u->service->options.part_size && upload_pending(u) >= part_goal(u));
 }
 
@@ -487,8 +507,9 @@ int upload_write(struct upload *u, const void *data, size_t len, struct err *e)
         u->received += taken;
         at += taken;
         len -= taken;
-        if (r == 0 && is_enough(u, need))
-            r = pass_on(u, need, e);
+        bool goes = r == 0 && goes_as_last_but_one(u);
+        if (r == 0 && (goes || is_enough(u, need)))
+            r = pass_on(u, need, goes, e);
     }
     return r;
 }
@@ -509,7 +530,8 @@ int upload_wrote(struct upload *u, size_t len, struct err *e)
     block_chain_add(&u->filling, len);
     u->received += len;
     int r = look_after(u, e);
-    return r == 0 && is_enough(u, BLOCK_MORE) ? pass_on(u, BLOCK_MORE, e) : r;
+    bool goes = r == 0 && goes_as_last_but_one(u);
+    return r == 0 && (goes || is_enough(u, BLOCK_MORE)) ? pass_on(u, BLOCK_MORE, goes, e) : r;
 }
 
 /* --- A checksum --- */

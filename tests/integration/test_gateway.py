@@ -75,7 +75,7 @@ def test_spreads_over_replicas_and_survives_the_loss_of_one(weir_dir, gateway):
 
 
 def test_nobody_notices_that_replicas_are_started_anew(weir_dir, gateway):
-    apis = [weir_dir.start_api(), weir_dir.start_api()]
+    apis = [weir_dir.start_api(API_PORT=free_port()), weir_dir.start_api(API_PORT=free_port())]
     url = gateway(*apis)
     seen, failures, ended = [0], [], threading.Event()
 
@@ -98,7 +98,6 @@ def test_nobody_notices_that_replicas_are_started_anew(weir_dir, gateway):
             wait_for_more()
             assert api.stop() == 0
             wait_for_more()
-            api.env["API_PORT"] = str(urllib.parse.urlsplit(api.url).port)
             api.start_again()
     finally:
         ended.set()

@@ -452,6 +452,26 @@ def test_what_the_store_forgot_too_early_is_gone(weir_minio):
         proxy.close()
 
 
+def test_parts_that_the_store_refuses_are_kept_until_it_is_mended(weir_minio):
+    """A store that is ill may miss parts for a while: 503, and nothing is thrown away."""
+    api = weir_minio.start_api()
+    tus = client_of(api)
+    data = os.urandom(20 * MIB)
+    url = tus.create(len(data))
+    assert tus.patch(url, 0, data[:9 * MIB]).status == 204
+    folder = weir_minio.store.server.folder
+    part = next(folder.glob("data/.minio.sys/multipart/**/part.1"))
+    away = part.rename(folder / "away")
+    answer = tus.patch(url, 9 * MIB, data[9 * MIB:])
+    assert answer.status == 503, answer
+    assert "parts of an upload that it has confirmed" in api.log and video_id(url) in api.log
+    head = tus.head(url)
+    assert head.status == 423 or head.offset < len(data), head
+    away.rename(part)
+    tus.resume(url, data, acknowledged=9 * MIB)
+    check_settled(weir_minio, url, data)
+
+
 # --- the end ---
 
 def test_sigterm_keeps_what_came(weir):

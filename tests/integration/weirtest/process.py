@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -20,10 +21,16 @@ def bin_path(name):
 
 
 def free_port():
-    """A port that is free now. For servers that can't be told to take port 0."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port for a server that can't be told to take port 0, or is to come back to it. It lies below those that the kernel
+    gives to connections, any of which may take it while the server is away."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Process:

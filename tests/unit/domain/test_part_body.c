@@ -300,6 +300,33 @@ static void send_and_read_back(size_t in_memory)
     ck_assert_int_eq(store_delete(store, "raw", KEY, &e), 0);
 }
 
+START_TEST(senders_are_set_aside_until_a_job_is_done)
+{
+    static const uint64_t sizes[] = {5};
+    struct part_sender *sender = NULL;
+    struct part_job job = make_job("none-such", sizes, 1, 0);
+
+    ck_assert_int_eq(part_sender_new(store, 2, &sender, &e), 0);
+    ck_assert(part_sender_reserve(sender));
+    ck_assert(part_sender_reserve(sender));
+    ck_assert(!part_sender_reserve(sender));
+    part_sender_release(sender);
+    ck_assert(part_sender_reserve(sender));
+    job.reserved = true;
+    for (unsigned i = 0; i < 2; i++) { /* both, whether they end well or not */
+        part_sender_submit(sender, &job);
+        ck_assert_int_ne(part_sender_wait(sender, &job), 0);
+    }
+    ck_assert(part_sender_reserve(sender));
+    job.reserved = false; /* takes another */
+    part_sender_submit(sender, &job);
+    ck_assert_int_ne(part_sender_wait(sender, &job), 0);
+    ck_assert(part_sender_reserve(sender));
+    ck_assert(!part_sender_reserve(sender));
+    part_sender_free(sender);
+}
+END_TEST
+
 START_TEST(the_sender_makes_a_part_of_all_pieces)
 {
     send_and_read_back(0);
@@ -354,6 +381,7 @@ int main(void)
     tcase_add_test(t, what_fails_once_can_be_read_again);
     tcase_add_test(t, the_sender_makes_a_part_of_all_pieces);
     tcase_add_test(t, the_sender_passes_on_what_a_tail_says);
+    tcase_add_test(t, senders_are_set_aside_until_a_job_is_done);
     suite_add_tcase(suite, t);
     t = tcase_create("s3");
     tcase_set_timeout(t, 60);

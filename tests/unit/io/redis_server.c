@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "io/free_port.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,19 +24,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "redis_server: %s: %s\n", what, strerror(errno));
     exit(EXIT_FAILURE);
-}
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof address;
-
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-        die("free port");
-    close(fd);
-    return ntohs(address.sin_port);
 }
 
 /* Whether the server answers anything but LOADING. */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "io/free_port.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -56,19 +57,6 @@ static void find_binary(const char *variable, const char *name, char path[PATH_M
     if (!str_format(cache, sizeof cache, "%s/.cache/weir/bin", home != NULL ? home : "/root") ||
         !find_in(cache, strlen(cache), name, path))
         die(name, "not found: run `make setup`");
-}
-
-static unsigned free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof address;
-
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-        die("free port", strerror(errno));
-    close(fd);
-    return ntohs(address.sin_port);
 }
 
 static bool accepts(unsigned port)
