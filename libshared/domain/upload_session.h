@@ -80,7 +80,7 @@ struct upload {
     struct part_job jobs[UPLOAD_IN_FLIGHT];          /* a ring: `flying` of them from `oldest` on */
     struct upload_tail *job_tails[UPLOAD_IN_FLIGHT]; /* owned */
     unsigned oldest, flying;
-    bool reserved; /* a sender, for the next one */
+    bool reserved;                   /* a sender, for the next one */
     char (*partials)[ID_VIDEO_SIZE]; /* of a final upload, owned: those that it is made of */
     size_t partial_count;
 
