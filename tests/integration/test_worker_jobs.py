@@ -202,7 +202,8 @@ def transitions(weir):
     """The events of all videos in their order: (milliseconds, video, state)."""
     entries = weir.redis.call("XRANGE", "{weir}:events", "-", "+")
     events = [(when, dict(zip(fields[::2], fields[1::2]))) for when, fields in entries]
-    return [(int(when.split("-")[0]), event["video"], event["state"]) for when, event in events]
+    return [(int(when.split("-")[0]), job.rpartition(".")[0], event["state"])
+            for when, event in events for job in event["jobs"].split()]
 
 
 def test_the_end_of_a_job_brings_the_next(weir_dir):

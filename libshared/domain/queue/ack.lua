@@ -16,10 +16,12 @@ end
 -- Jobs whose claims bear their tokens out.
 local function together()
     local ids, jobs, nonces, tombstones, attempts, created_ms, seen = {}, {}, {}, {}, {}, {}, {}
+    local at = before(1)
     for i = 1, CALLS do
-        local id, generation, token = unpack(ARGV, before(i) + 1, before(i) + 3)
-        ids[i], jobs[i], nonces[i] = id, id .. '.' .. generation, nonce_of(token)
+        local id = ARGV[at + 1]
+        ids[i], jobs[i], nonces[i] = id, id .. '.' .. ARGV[at + 2], nonce_of(ARGV[at + 3])
         tombstones[i] = K .. 'deleted:' .. id
+        at = at + WORDS
     end
     if rebuilding() or call('EXISTS', unpack(tombstones)) > 0 then
         return nil
@@ -47,10 +49,9 @@ local function together()
     jobs_take_off(jobs, nonces)
     jobs_close(jobs)
     for i = 1, CALLS do
-        video_write(ids[i], jobs[i], state, attempts[i], i < CALLS,
-            published(ARGV[before(i) + 4], ARGV[before(i) + 5]))
+        video_write(ids[i], state, published(ARGV[before(i) + 4], ARGV[before(i) + 5]))
     end
-    videos_move(ids, created_ms, 'active', state)
+    videos_move('active', state, ids, created_ms, jobs, attempts)
     local replies = hand_out and hand_out() or {}
     for i = #replies + 1, CALLS do
         replies[i] = {'OK'}

@@ -16,7 +16,7 @@ end
 if v.job == id .. '.' .. generation and v.state == 'active' and job_load(v) then
     if not v.cancel then -- its worker reads the flag and ends it
         call('HSET', K .. 'job:' .. v.job, 'cancel', 1)
-        publish('cancel', v.id, v.job, 'active', v.attempts)
+        publish('cancel', 'active', {v.job}, {v.attempts})
     end
     return {'OK', 'active'}
 end

@@ -6,7 +6,7 @@ local v = video_load(video)
 if v then
     job_remove(v)
     if call('ZREM', K .. 'videos', video) == 1 then
-        publish('deleted', v.id, v.job, v.state, v.attempts)
+        publish('deleted', v.state, {v.job}, {v.attempts})
     end
     call('ZREM', K .. 'videos:' .. v.state, video)
 end

@@ -2,9 +2,9 @@
 local list = ARGV[3]
 
 -- What is asked for most often stands at the beginning of the hash, the long record at the end.
-local function write(id, job, more, generation, created_ms, size_bytes, record)
-    video_write(id, job, 'waiting', '0', more, 'generation', generation, 'created_ms', created_ms, 'list', list,
-        'size_bytes', size_bytes, 'record', record)
+local function write(id, generation, created_ms, size_bytes, record)
+    video_write(id, 'waiting', 'generation', generation, 'created_ms', created_ms, 'list', list, 'size_bytes', size_bytes,
+        'record', record)
 end
 
 -- Their times of creation, when all of these are being uploaded; else nil.
@@ -20,20 +20,21 @@ local function uploading(ids)
     return created_ms
 end
 
--- Videos that were uploaded, or of which nobody has heard yet; without a job of that name.
+-- Videos that were uploaded, or of which nobody has heard yet: those have no job of that name either.
 local function together()
-    local ids, jobs, keys, hashes, created_ms, seen, replies = {}, {}, {}, {}, {}, {}, {}
+    local ids, jobs, tombstones, hashes, created_ms, attempts, seen, replies = {}, {}, {}, {}, {}, {}, {}, {}
+    local at, done = before(1), {'OK', 0}
     for i = 1, CALLS do
-        local id, generation = ARGV[before(i) + 1], ARGV[before(i) + 2]
-        local job = id .. '.' .. generation
+        local id = ARGV[at + 1]
         if seen[id] then
             return nil
         end
-        ids[i], jobs[i], created_ms[i], seen[id] = id, job, ARGV[before(i) + 3], true
-        hashes[i], keys[2 * i - 1], keys[2 * i] = K .. 'video:' .. id, K .. 'deleted:' .. id, K .. 'job:' .. job
-        replies[i] = {'OK', 0}
+        ids[i], jobs[i], created_ms[i], seen[id] = id, id .. '.' .. ARGV[at + 2], ARGV[at + 3], true
+        hashes[i], tombstones[i] = K .. 'video:' .. id, K .. 'deleted:' .. id
+        attempts[i], replies[i] = '0', done
+        at = at + WORDS
     end
-    if rebuilding() or call('EXISTS', unpack(keys)) > 0 then
+    if rebuilding() or call('EXISTS', unpack(tombstones)) > 0 then
         return nil
     end
     local from = call('EXISTS', unpack(hashes)) > 0 and 'uploading' or nil
@@ -42,12 +43,13 @@ local function together()
         return nil
     end
     unreserve(unpack(ids))
+    at = before(1)
     for i = 1, CALLS do
-        local at = before(i)
-        write(ids[i], jobs[i], i < CALLS, ARGV[at + 2], created_ms[i], ARGV[at + 4], ARGV[at + 5])
+        write(ids[i], ARGV[at + 2], created_ms[i], ARGV[at + 4], ARGV[at + 5])
+        at = at + WORDS
     end
     jobs_queue(jobs, list)
-    videos_move(ids, created_ms, from, 'waiting')
+    videos_move(from, 'waiting', ids, created_ms, jobs, attempts)
     return replies
 end
 
@@ -68,9 +70,9 @@ local function alone(id, generation, created_ms, size_bytes, record)
         job_remove(v)
     end
     v = video_renew(v, id, generation, created_ms)
-    write(id, v.job, false, generation, v.created_ms, size_bytes, record)
+    write(id, generation, v.created_ms, size_bytes, record)
     jobs_queue({v.job}, list)
-    videos_move({id}, {v.created_ms}, v.state, 'waiting')
+    videos_move(v.state, 'waiting', {id}, {v.created_ms}, {v.job}, {'0'})
     return {'OK', 0}
 end
 

@@ -15,6 +15,6 @@ if v then
     call('ZREM', K .. 'videos', id)
     call('ZREM', K .. 'videos:uploading', id)
     call('DEL', K .. 'video:' .. id)
-    publish('forgotten', v.id, v.job, 'uploading', v.attempts)
+    publish('forgotten', 'uploading', {v.job}, {v.attempts})
 end
 return {'OK'}

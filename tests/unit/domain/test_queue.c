@@ -464,8 +464,7 @@ START_TEST(every_transition_is_an_event)
     for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
         const struct redis_reply *fields = redis_reply_at(redis_reply_at(reply, i), 1);
         ck_assert_str_eq(redis_reply_field(fields, "type"), "state");
-        ck_assert_str_eq(redis_reply_field(fields, "video"), video(1));
-        ck_assert_str_eq(redis_reply_field(fields, "job"), t.job_id);
+        ck_assert_str_eq(redis_reply_field(fields, "jobs"), t.job_id);
         ck_assert_str_eq(redis_reply_field(fields, "state"), expected[i]);
         ck_assert_str_eq(redis_reply_field(fields, "attempts"), i == 0 ? "0" : i < 4 ? "1" : "2");
     }

@@ -72,14 +72,10 @@ end
 
 local EVENTS = K .. 'events'
 
--- Of many events at once only the last need trim the stream.
-local function publish(type, id, job, state, attempts, more)
-    if more then
-        call('XADD', EVENTS, '*', 'type', type, 'video', id, 'job', job, 'state', state, 'attempts', attempts)
-    else
-        call('XADD', EVENTS, 'MAXLEN', '~', '10000', '*', 'type', type, 'video', id, 'job', job, 'state', state,
-            'attempts', attempts)
-    end
+-- One entry for all jobs to which the same happens at once: an entry costs as much as what it tells of.
+local function publish(type, state, jobs, attempts)
+    call('XADD', EVENTS, 'MAXLEN', '~', '10000', '*', 'type', type, 'state', state, 'jobs', table.concat(jobs, ' '),
+        'attempts', table.concat(attempts, ' '))
 end
 
 -- Wakes one worker that waits for the class of this list. A ring that nobody heard stays.
@@ -104,14 +100,13 @@ local function video_load(id, ...)
     end
 end
 
--- Where videos change their state, and nowhere else: each is written, hash and event, and then all of them are moved
--- from one index to another. `more` are to be written; `...` are further fields of the hash.
-local function video_write(id, job, state, attempts, more, ...)
+-- Where videos change their state, and nowhere else: the hash of each is written, and then all of them are moved from one
+-- index to another, in one event. `...` are further fields of the hash; the arrays say of each video what their names say.
+local function video_write(id, state, ...)
     call('HSET', K .. 'video:' .. id, 'state', state, 'updated_ms', now, ...)
-    publish('state', id, job, state, attempts, more)
 end
 
-local function videos_move(ids, created_ms, from, state)
+local function videos_move(from, state, ids, created_ms, jobs, attempts)
     local scores = {}
     for i = 1, #ids do
         scores[2 * i - 1], scores[2 * i] = created_ms[i], ids[i]
@@ -122,11 +117,12 @@ local function videos_move(ids, created_ms, from, state)
         call('ZADD', K .. 'videos', unpack(scores))
     end
     call('ZADD', K .. 'videos:' .. state, unpack(scores))
+    publish('state', state, jobs, attempts)
 end
 
 local function video_set(v, state, ...)
-    video_write(v.id, v.job, state, v.attempts, false, ...)
-    videos_move({v.id}, {v.created_ms}, v.state, state)
+    video_write(v.id, state, ...)
+    videos_move(v.state, state, {v.id}, {v.created_ms}, {v.job}, {v.attempts})
     v.state = state
 end
 
@@ -193,10 +189,28 @@ local function job_held(id, generation, token)
     return v
 end
 
--- Takes active jobs from their workers.
-local function jobs_take_off(jobs, nonces)
+-- Whether these are the jobs that have been active for longest, in any order.
+local function are_the_oldest(jobs)
+    local oldest, among = call('LRANGE', K .. 'active', -#jobs, -1), {}
+    for i = 1, #oldest do
+        among[oldest[i]] = true
+    end
     for i = 1, #jobs do
-        call('LREM', K .. 'active', '-1', jobs[i]) -- the oldest are likely to end first
+        if not among[jobs[i]] then
+            return false
+        end
+    end
+    return true
+end
+
+-- Takes active jobs, each once, from their workers.
+local function jobs_take_off(jobs, nonces)
+    if #jobs > 1 and are_the_oldest(jobs) then -- which those that end together often are
+        call('RPOP', K .. 'active', #jobs)
+    else
+        for i = 1, #jobs do
+            call('LREM', K .. 'active', '-1', jobs[i])
+        end
     end
     call('ZREM', K .. 'lease', unpack(jobs))
     call('HDEL', K .. 'claims', unpack(nonces))
@@ -332,35 +346,38 @@ local function claim(nonces, from)
     end
     local fence = fences_take(#nonces)
     local worker, lease, max_attempts, max_stalls = unpack(ARGV, from, from + 3)
-    local until_ms, ids, created_ms, replies, leases, claims, taken = from_now(lease), {}, {}, {}, {}, {}, {}
+    local until_ms, replies, leases, claims, taken = from_now(lease), {}, {}, {}, {}
+    local ids, created_ms, jobs, attempts = {}, {}, {}, {}
     max_attempts, max_stalls = tonumber(max_attempts), tonumber(max_stalls)
 
+    local suffix = ' ' .. lease .. ' ' .. worker
     local function hand(v, f, n)
         -- Past its attempts or stalls it is handed out only to be ended, which is no start.
-        local exhausted = tonumber(v.attempts) >= max_attempts or tonumber(f[5] or 0) >= max_stalls
+        local id, job, tries = v.id, v.job, v.attempts
+        local exhausted = tonumber(tries) >= max_attempts or tonumber(f[5] or 0) >= max_stalls
         if not exhausted then
-            v.attempts = string.format('%d', v.attempts + 1)
+            tries = string.format('%d', tries + 1)
         end
-        v.token = string.format('%d', fence + n - 1) .. ':' .. nonces[n]
-        ids[n], created_ms[n], taken[v.job] = v.id, v.created_ms, true
+        local token = string.format('%d', fence + n - 1) .. ':' .. nonces[n]
+        v.attempts, v.token = tries, token
+        ids[n], created_ms[n], jobs[n], attempts[n], taken[job] = id, v.created_ms, job, tries, true
         replies[n] = handed(v, f, 0, exhausted and 1 or 0)
-        leases[2 * n - 1], leases[2 * n] = until_ms, v.job
+        leases[2 * n - 1], leases[2 * n] = until_ms, job
         claims[2 * n - 1] = nonces[n]
-        claims[2 * n] = v.job .. ' ' .. v.token .. ' ' .. v.attempts .. ' ' .. v.created_ms
-            .. (exhausted and ' 0 ' or ' 1 ') .. lease .. ' ' .. worker
-        video_write(v.id, v.job, 'active', v.attempts, n < #nonces, 'attempts', v.attempts, 'token', v.token)
+        claims[2 * n] = job .. ' ' .. token .. ' ' .. tries .. ' ' .. v.created_ms .. (exhausted and ' 0' or ' 1') .. suffix
+        video_write(id, 'active', 'attempts', tries, 'token', token)
     end
 
     -- What is no waiting job (a ghost, an id twice in the list) falls out on the way.
     local function hand_from(list, count)
-        local jobs = call('RPOP', K .. 'wait:' .. list, count)
-        call('LPUSH', K .. 'active', unpack(jobs))
+        local popped = call('RPOP', K .. 'wait:' .. list, count)
+        call('LPUSH', K .. 'active', unpack(popped))
         for i = 1, count do
-            local v, f = job_find(jobs[i], 'waiting', 'stalls', 'size_bytes', 'record')
+            local v, f = job_find(popped[i], 'waiting', 'stalls', 'size_bytes', 'record')
             if v and not taken[v.job] then
                 hand(v, f, #ids + 1)
             else
-                call('LREM', K .. 'active', '1', jobs[i])
+                call('LREM', K .. 'active', '1', popped[i])
             end
         end
     end
@@ -381,7 +398,7 @@ local function claim(nonces, from)
         if ids[1] then
             call('ZADD', K .. 'lease', unpack(leases))
             call('HSET', K .. 'claims', unpack(claims))
-            videos_move(ids, created_ms, 'waiting', 'active')
+            videos_move('waiting', 'active', ids, created_ms, jobs, attempts)
         end
         for i = 1, #replies do
             replies[i][11] = left
