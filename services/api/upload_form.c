@@ -6,6 +6,7 @@
 #include "domain/upload.h"
 #include "proto/form.h"
 #include "upload_metrics.h"
+#include "upload_refusal.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -131,28 +132,15 @@ static int check_length(const struct api *api, const struct http_request *rq, st
     return 0;
 }
 
-static int respond_refused(struct http_request *rq, enum upload_refusal refusal, const struct err *e)
+static int respond_refused(const struct api *api, struct http_request *rq, enum upload_refusal refusal)
 {
-    static const struct {
-        int status;
-        const char *type, *retry_after, *detail;
-    } answers[] = {
-        [UPLOAD_CLIENT_RATE] = {429, "rate-limited", "60", NULL},
-        [UPLOAD_CLIENT_FULL] = {429, "too-many-uploads", "10", NULL},
-        [UPLOAD_TOTAL_FULL] = {503, "too-many-uploads", "30",
-                               "Too many uploads are open; nothing was received. Try again in a little while."},
-        [UPLOAD_QUEUE_FULL] = {503, "queue-full", "10",
-                               "The queue of videos is full; nothing was received. Try again in a little while."},
-        [UPLOAD_REBUILDING] = {503, "rebuilding", "5",
-                               "The index of videos is being rebuilt; nothing was received. Try again in a moment."},
-        [UPLOAD_MEMORY_FULL] = {503, "busy", "5",
-                                "Too many uploads are in progress; nothing was received. Try again in a moment."},
-    };
-    const struct http_field fields[] = {{"Retry-After", answers[refusal].retry_after}, {0}};
-    const char *detail = answers[refusal].detail;
+    struct upload_refused refused;
 
-    upload_note_refusal(http_log_ids(rq), refusal, answers[refusal].type, http_peer(rq));
-    http_problem(rq, answers[refusal].status, answers[refusal].type, fields, detail != NULL ? detail : e->text);
+    upload_describe_refusal(api->settings, refusal, &refused);
+    const struct num_text seconds = num_u64(refused.retry_after_s);
+    const struct http_field fields[] = {{"Retry-After", seconds.s}, {0}};
+    upload_note_refusal(http_log_ids(rq), refusal, refused.type, http_peer(rq));
+    http_problem(rq, refused.is_clients ? 429 : 503, refused.type, fields, refused.detail);
     return 0;
 }
 
@@ -232,6 +220,14 @@ static int respond_closed(const struct api *api, struct http_request *rq, const 
     return 0;
 }
 
+/* Nobody is there to be answered, so nobody else would say it. */
+static void log_interruption(const struct upload *u, const struct http_request *rq, const struct err *why)
+{
+    struct log_ids ids = {.request = http_log_ids(rq)->request, .video = upload_video_id(u)};
+
+    log_info(&ids, "upload interrupted", "why", err_kind_name(why->kind), "error", why->text, "client", http_peer(rq));
+}
+
 static int take_upload(const struct api *api, struct form_upload *f, struct http_request *rq, struct form_parser *form,
                        struct err *e)
 {
@@ -239,13 +235,15 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
 
     int r = upload_new(api->uploads, UPLOAD_FORM, http_peer_group(rq), &f->upload, &refusal, e);
     if (r != 0 && refusal != UPLOAD_FAILED)
-        return respond_refused(rq, refusal, e);
+        return respond_refused(api, rq, refusal);
     if (r == 0)
         r = receive(f, rq, form, e);
     if (r == 0)
         r = finish(api, f, rq, e);
     if (r != 0)
         upload_count_end(err_kind_name(e->kind));
+    if (r == -ERR_DISCONNECTED)
+        log_interruption(f->upload, rq, e);
     if (f->upload != NULL && (r == -ERR_STALE || r == -ERR_NOT_FOUND))
         r = respond_closed(api, rq, upload_video_id(f->upload), e);
     upload_free(f->upload);
