@@ -27,12 +27,12 @@ int video_check_text(const char *field, const char *text, size_t max_characters,
     for (size_t at = 0; at < len; at += step, characters++) {
         step = utf8_decode(text + at, len - at, &c);
         if (step == 0)
-            return err_set(e, ERR_INVALID, "%s is not valid UTF-8", field);
+            return err_set(e, ERR_INVALID, "%s is not valid UTF-8; encode it so", field);
         if (is_control(c) && !(several_lines && is_tab_or_line_end(c)))
-            return err_set(e, ERR_INVALID, "%s holds a control character", field);
+            return err_set(e, ERR_INVALID, "%s holds a control character; leave it out", field);
     }
     if (characters > max_characters)
-        return err_set(e, ERR_INVALID, "%s has %zu characters, at most %zu are taken", field, characters,
+        return err_set(e, ERR_INVALID, "%s has %zu characters, at most %zu are taken; shorten it", field, characters,
                        max_characters);
     return 0;
 }

@@ -87,7 +87,7 @@ int http_query(const struct http_request *rq, const char *name, char *out, size_
     enum http_query_result result = http_query_find(rq->message.query, name, out, size);
 
     if (result == HTTP_QUERY_BAD)
-        return err_set(e, ERR_INVALID, "the value of %s is too long", name);
+        return err_set(e, ERR_INVALID, "the value of %s is too long; shorten it", name);
     *ret_given = result == HTTP_QUERY_FOUND;
     return 0;
 }
@@ -300,11 +300,13 @@ static bool read_target(struct http_request *rq)
     if (rq->message.path == NULL || !http_path_decode(rq->message.path, rq->path)) {
         *rq->path = '\0';
         http_problem(rq, 400, "bad-request", NULL,
-                     "The path is longer than 2 KiB, is not properly escaped UTF-8, or has \".\" or \"..\" in it.");
+                     "The path is longer than 2 KiB, is not properly escaped UTF-8, or has \".\" or \"..\" in it. "
+                     "Shorten it, or write it as the api gives it out.");
         return false;
     }
     if (!http_query_valid(rq->message.query)) {
-        http_problem(rq, 400, "bad-request", NULL, "The query is not properly escaped UTF-8.");
+        http_problem(rq, 400, "bad-request", NULL,
+                     "The query is not properly escaped UTF-8. Write what is not a plain letter or digit as %XX.");
         return false;
     }
     return true;

@@ -9,7 +9,7 @@ static int get_readyz(struct http_request *rq, void *ctx, struct err *e)
     const struct api *api = ctx;
 
     if (!atomic_load(&api->started) && ready_now(api->ready)) { /* both answer: buckets and the probe come next */
-        http_problem(rq, 503, "starting", NULL, "Weir is looking at its store and its Redis.");
+        http_problem(rq, 503, "starting", NULL, "Weir is looking at its store and its Redis. Ask again in a moment.");
         return 0;
     }
     return ready_respond(api->ready, rq, e);

@@ -63,7 +63,8 @@ static int find_checksum(const struct receiving *r, struct tus_checksum *ret, st
     }
     const char *text = http_trailer(r->c->rq, "Upload-Checksum");
     if (text == NULL)
-        return err_set(e, ERR_INVALID, "the trailer that was announced, Upload-Checksum, did not come");
+        return err_set(e, ERR_INVALID,
+                       "the trailer that was announced, Upload-Checksum, did not come; send it behind the last chunk");
     return tus_checksum_parse(text, ret, e);
 }
 

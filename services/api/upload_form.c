@@ -32,7 +32,7 @@ static int begin_text(struct form_upload *f, struct buf *field, bool *seen, cons
     if (f->place == AFTER_FILE)
         return err_set(e, ERR_INVALID, "the field \"%s\" comes after the file; put it before", name);
     if (*seen)
-        return err_set(e, ERR_INVALID, "the field \"%s\" is there twice", name);
+        return err_set(e, ERR_INVALID, "the field \"%s\" is there twice; send it once", name);
     *seen = true;
     f->field = field;
     return 0;
@@ -92,7 +92,7 @@ static int part_data(void *ctx, const void *data, size_t len, struct err *e)
     if (f->field == NULL)
         return 0;
     if (memchr(data, '\0', len) != NULL)
-        return err_set(e, ERR_INVALID, "a text field holds a NUL byte");
+        return err_set(e, ERR_INVALID, "a text field holds a NUL byte; leave it out");
     buf_append(f->field, data, len);
     return 0;
 }
@@ -104,7 +104,7 @@ static int end_text(struct form_upload *f, struct err *e)
     size_t max = is_title ? VIDEO_TITLE_MAX : VIDEO_DESCRIPTION_MAX;
 
     if (f->field->too_large)
-        return err_set(e, ERR_INVALID, "%s is too long, at most %zu characters are taken", name, max);
+        return err_set(e, ERR_INVALID, "%s is too long, at most %zu characters are taken; shorten it", name, max);
     int r = buf_check(f->field, name, e);
     return r == 0 ? video_check_text(name, buf_cstr(f->field), max, e) : r;
 }
@@ -115,7 +115,9 @@ static int part_end(void *ctx, struct err *e)
 
     if (f->place == IN_FILE) {
         f->place = AFTER_FILE;
-        return f->begun ? 0 : err_set(e, ERR_INVALID, "the file is empty, or none was chosen");
+        return f->begun
+                   ? 0
+                   : err_set(e, ERR_INVALID, "the file is empty, or none was chosen; choose one that holds a video");
     }
     return f->field != NULL ? end_text(f, e) : 0;
 }
@@ -128,7 +130,8 @@ static int check_length(const struct api *api, const struct http_request *rq, st
     uint64_t length, max = api->settings->upload_max_size;
 
     if (http_content_length(rq, &length) && length > FORM_OVERHEAD && length - FORM_OVERHEAD > max)
-        return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken", max);
+        return err_set(e, ERR_TOO_LARGE,
+                       "the file is larger than %" PRIu64 " bytes, the most that is taken; send a smaller one", max);
     return 0;
 }
 
@@ -161,7 +164,7 @@ static int receive(struct form_upload *f, struct http_request *rq, struct form_p
             break;
     }
     if (f->place == BEFORE_FILE)
-        return err_set(e, ERR_INVALID, "the form has no field \"video\" with a file");
+        return err_set(e, ERR_INVALID, "the form has no field \"video\" with a file; add it");
     return 0;
 }
 
@@ -182,9 +185,11 @@ static int respond_unqueued(const struct api *api, struct http_request *rq, cons
 
     log_warn(&ids, "upload stored but not queued", "error", why->text);
     reconcile_soon(api->reconciler);
-    str_format(detail, sizeof detail,
-               "The file is stored, but the queue did not answer. It will be processed as %s once the queue is back.",
-               video_id);
+    str_format(
+        detail, sizeof detail,
+        "The file is stored, but the queue did not answer. It will be processed as %s once the queue is back: do not "
+        "send it again.",
+        video_id);
     http_problem(rq, 503, "unavailable", NULL, detail);
     return 0;
 }
@@ -213,7 +218,8 @@ static int respond_closed(const struct api *api, struct http_request *rq, const 
     bool deleted = why->kind == ERR_NOT_FOUND;
 
     if (deleted || (queue_deleted(api->library.queue, video_id, &deleted, NULL) == 0 && deleted))
-        http_problem(rq, 410, "gone", NULL, "The video was deleted during its upload.");
+        http_problem(rq, 410, "gone", NULL,
+                     "The video was deleted during its upload. Upload the file again if it is still wanted.");
     else
         http_problem(rq, 409, "stale", NULL,
                      "The upload was closed, since its server seemed to be gone. Upload the file again.");

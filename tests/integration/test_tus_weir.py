@@ -151,6 +151,18 @@ def test_13_partials_are_no_videos(tus, tus_server):
         wait_for(lambda: not [k for k in weir.raw_keys(f".uploads/{video_id(url)}/") if "/log/" not in k], 15, "partials to go")
 
 
+def test_13_a_final_whose_answer_was_lost(weir_dir):
+    """The same again is refused, and the video is found by its name."""
+    tus = client_of(weir_dir.start_api())
+    parts = [tus.upload(text, PARTIAL) for text in (b"abc", b"defg")]
+    final = {"Upload-Concat": f"final;{' '.join(parts)}", "Upload-Metadata": metadata(filename="clip.mp4", title="Mine")}
+    assert tus.post(None, final).status == 201
+    again = tus.post(None, final)
+    assert again.status == 400 and "GET /api/v1/videos" in detail(again), again
+    video, = weir_dir.videos()
+    assert (video["filename"], video["title"], video["size"]) == ("clip.mp4", "Mine", 7)
+
+
 def test_a_plain_client_is_told_where_the_video_is(tus):
     """The API's own clients need not take the upload's URL apart."""
     url = tus.upload(b"abc")
