@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include "clock.h"
+#include "mem.h"
 #include "str.h"
 
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define DIGITS "0123456789"
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -119,6 +122,39 @@ static void put_bare(struct line *l, const char *s)
         put_tail(l, "...");
 }
 
+/* What is counted or measured. A table, since a value that only looks like a number, a name of digits, must not change its
+ * type from line to line. */
+static bool is_numeric_key(const char *key)
+{
+    static const char *const keys[] = {
+        "attempt", "attempts", "bytes", "collected", "completed", "concurrency", "count",  "eta_seconds",  "extended",
+        "failed",  "fps",      "from",  "indexed",   "ms",        "objects",     "offset", "percent",      "promoted",
+        "removed", "seconds",  "speed", "stalls",    "status",    "reclaimed",   "to",     "source_bytes", "videos",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+/* As JSON has it, with no more digits than every reader keeps. */
+static bool is_number(const char *s)
+{
+    size_t whole = strspn(s, DIGITS), fraction = s[whole] == '.' ? strspn(s + whole + 1, DIGITS) : 0;
+
+    return whole > 0 && (s[0] != '0' || whole == 1) && whole + fraction <= 15 &&
+           s[whole + (fraction > 0 ? fraction + 1 : 0)] == '\0';
+}
+
+/* Of the pair that begins at `start`: a part of a number would be another one. */
+static void put_number(struct line *l, size_t start, const char *value)
+{
+    put_text(l, value);
+    if (l->full)
+        l->len = start;
+}
+
 /* A pair whose key no longer fits is left out whole. */
 static void put_pair(struct line *l, const char *key, const char *value)
 {
@@ -135,7 +171,9 @@ static void put_pair(struct line *l, const char *key, const char *value)
         return;
     }
     l->len--; /* the quote was there to be sure that it fits */
-    if (json)
+    if (json && value != NULL && is_numeric_key(key) && is_number(value))
+        put_number(l, start, value);
+    else if (json)
         put_quoted(l, value == NULL ? "-" : value);
     else
         put_bare(l, value == NULL ? "-" : value);

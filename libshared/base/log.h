@@ -8,9 +8,10 @@
  *   log_info(&ids, "claimed", "attempt", num_u64(n).s, "class", class);
  *
  * text: 2026-01-02T03:04:05.678Z info  claimed service=worker job=v_01….1 attempt=1 class=default
- * json: {"time":"…","level":"info","service":"worker","message":"claimed","job":"v_01….1","attempt":"1",…}
+ * json: {"time":"…","level":"info","service":"worker","message":"claimed","job":"v_01….1","attempt":1,…}
  *
- * Values are strings; anything that is not printable UTF-8 is escaped; a line is cut at 8 KiB. A NULL value prints as
+ * Values are strings; those of some keys (a table in log.c: bytes, ms, status, …) are numbers in JSON when they are decimal
+ * numbers of at most 15 digits. Anything that is not printable UTF-8 is escaped; a line is cut at 8 KiB. A NULL value prints as
  * "-". Never pass a secret: nothing masks it. Thread-safe after log_init. Libraries log only what has no caller to tell;
  * failures travel as `struct err` and are logged once, by mains and at the edge of a request or job. */
 

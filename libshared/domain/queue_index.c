@@ -110,7 +110,7 @@ int queue_video_list(struct queue *q, const enum video_state *state, const char 
     char next[QUEUE_CURSOR_SIZE] = "";
 
     if (cursor != NULL && !cursor_parse(cursor, &score, &id))
-        return err_set(e, ERR_INVALID, "\"%.60s\" is no cursor of this list", cursor);
+        return err_set(e, ERR_INVALID, "\"%.60s\" is no cursor of this list; begin again without one", cursor);
     if (limit < 1 || limit > MAX_PAGE)
         return err_set(e, ERR_INVALID, "a page has 1 to %d videos", MAX_PAGE);
     int result = QUEUE_CALL(q, video_list, "videos", &reply, e, state != NULL ? video_state_name(*state) : "", score.s,

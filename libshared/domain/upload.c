@@ -127,7 +127,8 @@ static int check_length(const struct upload *u, uint64_t length, struct err *e)
     uint64_t max = u->service->options.max_size;
 
     if (length != UPLOAD_LENGTH_UNKNOWN && length > max)
-        return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken", max);
+        return err_set(e, ERR_TOO_LARGE,
+                       "the file is larger than %" PRIu64 " bytes, the most that is taken; send a smaller one", max);
     return 0;
 }
 
@@ -327,7 +328,7 @@ int upload_look(struct upload_service *s, const char *video_id, const char *secr
     if (r != 0)
         return r;
     if (upload_state_full(&seen->state) && seen->state.kind != UPLOAD_COMPLETING && finish_now(s, &seen->state, e) != 0)
-        return err_set(e, ERR_BUSY, "every byte is there, and the upload is being finished");
+        return err_set(e, ERR_BUSY, "every byte is there, and the upload is being finished; ask again in a moment");
     hand_over(seen, ret);
     return 0;
 }

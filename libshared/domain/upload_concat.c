@@ -98,7 +98,7 @@ int upload_append_partial(struct upload *u, const struct upload_state *partial, 
     if (r == 0 && (partial->facts.origin != UPLOAD_PARTIAL || partial->kind != UPLOAD_COMPLETING))
         r = err_set(e, ERR_INVALID, "not a partial upload that is finished");
     if (r == 0 && partial->offset > u->service->options.max_size - u->received)
-        r = err_set(e, ERR_TOO_LARGE, "the file is larger than what is taken");
+        r = err_set(e, ERR_TOO_LARGE, "the file is larger than what is taken; put fewer partial uploads together");
     if (r == 0)
         r = note_partial(u, partial->video_id, e);
     for (uint64_t at = 0, count; r == 0 && at < partial->offset; at += count)

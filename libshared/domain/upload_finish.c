@@ -162,7 +162,7 @@ int upload_bring_to_end(struct upload_service *service, const struct upload_stat
     buf_init(&record, VIDEO_RECORD_MAX);
     int r = upload_complete(l, completing, &done, e);
     if (r == 0 && !done)
-        return err_set(e, ERR_BUSY, "the upload is being finished");
+        return err_set(e, ERR_BUSY, "the upload is being finished; ask again in a moment");
     if (r == 0)
         r = conclude(l, completing, &record, &existed, e);
     if (r == 0)

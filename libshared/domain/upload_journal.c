@@ -226,7 +226,8 @@ int upload_become_writer(struct upload *u, bool sending, struct err *e)
     if (writer && (!sending || (!opens && u->last_number < u->state.reserved)))
         return 0;
     if (sending && u->last_number >= STORE_PART_MAX)
-        return err_set(e, ERR_TOO_LARGE, "too many broken attempts: no part number is left for this upload");
+        return err_set(e, ERR_TOO_LARGE,
+                       "too many broken attempts: no part number is left for this upload; create another one");
     if (opens)
         r = store_multipart_create(u->library->store, u->library->raw, u->source.s, NULL, u->upload_id, e);
     if (r != 0)

@@ -233,7 +233,7 @@ static int add_newer(struct store *s, const char *bucket, struct upload_state *s
         if (r != 0)
             return r == -ERR_NOT_FOUND ? 0 : r;
     }
-    return err_set(e, ERR_BUSY, "its writer is too fast");
+    return err_set(e, ERR_BUSY, "its writer is too fast; ask again in a moment");
 }
 
 /* The last bytes of one that is completing without parts were with its writer. */

@@ -473,7 +473,8 @@ static int check_size(const struct upload *u, size_t len, struct err *e)
     if (u->length != UPLOAD_LENGTH_UNKNOWN && len > u->length - u->received)
         return err_set(e, ERR_TOO_LARGE, "more than the %" PRIu64 " bytes that were declared", u->length);
     if (u->received > max || len > max - u->received)
-        return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken", max);
+        return err_set(e, ERR_TOO_LARGE,
+                       "the file is larger than %" PRIu64 " bytes, the most that is taken; send a smaller one", max);
     return 0;
 }
 

@@ -27,12 +27,12 @@ int video_check_text(const char *field, const char *text, size_t max_characters,
     for (size_t at = 0; at < len; at += step, characters++) {
         step = utf8_decode(text + at, len - at, &c);
         if (step == 0)
-            return err_set(e, ERR_INVALID, "%s is not valid UTF-8", field);
+            return err_set(e, ERR_INVALID, "%s is not valid UTF-8; encode it so", field);
         if (is_control(c) && !(several_lines && is_tab_or_line_end(c)))
-            return err_set(e, ERR_INVALID, "%s holds a control character", field);
+            return err_set(e, ERR_INVALID, "%s holds a control character; leave it out", field);
     }
     if (characters > max_characters)
-        return err_set(e, ERR_INVALID, "%s has %zu characters, at most %zu are taken", field, characters,
+        return err_set(e, ERR_INVALID, "%s has %zu characters, at most %zu are taken; shorten it", field, characters,
                        max_characters);
     return 0;
 }
@@ -135,6 +135,12 @@ static bool put_links(json_t *view, const char *id, const char *play_url, bool p
            (!has_poster || put_link(links, "poster", play_url, "/v/", id, "/poster.jpg"));
 }
 
+/* Not known before every byte is there; 0 would be an answer. */
+static bool put_size(json_t *view, const struct queue_video *v)
+{
+    return v->state == VIDEO_UPLOADING ? json_put_text(view, "size", NULL) : json_put_u64(view, "size", v->size_bytes);
+}
+
 static bool fill_view(json_t *view, const struct queue_video *v, const json_t *record, json_t *progress,
                       const json_t *outcome, const char *play_url)
 {
@@ -143,7 +149,7 @@ static bool fill_view(json_t *view, const struct queue_video *v, const json_t *r
     bool playable = json_is_object(outcome), has_poster = json_get_string(outcome, "poster") != NULL;
 
     return json_put_text(view, "id", v->id) && json_put_text(view, "state", video_state_name(v->state)) &&
-           copy_members(view, record, described, ARRAY_SIZE(described)) && json_put_u64(view, "size", v->size_bytes) &&
+           copy_members(view, record, described, ARRAY_SIZE(described)) && put_size(view, v) &&
            json_put_time(view, "created_at", v->created_ms) && json_put_time(view, "updated_at", v->updated_ms) &&
            json_put_u64(view, "attempts", v->attempts) && json_put_bool(view, "playable", playable) &&
            json_put_text(view, "error", v->error) && finish_progress(progress, v->state) &&

@@ -32,7 +32,7 @@ int video_record_write(const struct video_record *v, struct buf *out, struct err
 int video_record_parse(const char *text, size_t len, struct video_record *ret, struct err *e)
     __attribute__((warn_unused_result));
 
-/* The video object of contract.md, from what the index holds. `play_url` is PUBLIC_PLAY_URL. The caller owns *ret. */
+/* The video object of contract.md, from what the index holds; "size" is null while it is uploaded. `play_url` is PUBLIC_PLAY_URL. The caller owns *ret. */
 int video_view(const struct queue_video *v, const char *play_url, json_t **ret, struct err *e)
     __attribute__((warn_unused_result));
 

@@ -47,7 +47,9 @@ static int disconnected(struct http_request *rq, struct err *e)
 static int malformed(struct http_request *rq, struct err *e)
 {
     rq->close = rq->linger = true;
-    return err_set(e, ERR_INVALID, "the chunks of the body, or the fields after them, are malformed");
+    return err_set(e, ERR_INVALID,
+                   "the chunks of the body, or the fields after them, are malformed; send them as HTTP/1.1 has them, "
+                   "or a Content-Length");
 }
 
 /* Waits until bytes came from the client, or the wake descriptor has some. */
@@ -64,7 +66,7 @@ static int wait_for_bytes(struct http_request *rq, int wake_fd, uint64_t deadlin
             ;
     rq->window_waited_ms += clock_mono_ms() - start_ms;
     if (n == 0)
-        return err_set(e, ERR_TIMEOUT, "no byte of the body came for %llu ms",
+        return err_set(e, ERR_TIMEOUT, "no byte of the body came for %llu ms; send the request again",
                        (unsigned long long)rq->server->options.idle_timeout_ms);
     if (n < 0)
         return disconnected(rq, e);
@@ -119,8 +121,10 @@ int http_read_or_wake(struct http_request *rq, int wake_fd, void *data, size_t s
 
     int r = read_some(rq, wake_fd, data, size, o->idle_timeout_ms, &len, &woken, e);
     if (r == 0 && rq->body_left > 0 && too_slow(rq))
-        r = err_set(e, ERR_TIMEOUT, "the body came in at less than %llu bytes per second",
-                    (unsigned long long)o->min_rate);
+        r = err_set(
+            e, ERR_TIMEOUT,
+            "the body came in at less than %llu bytes per second, the least that is waited for; send the request again",
+            (unsigned long long)o->min_rate);
     if (r == -ERR_TIMEOUT)
         rq->close = rq->linger = true; /* nobody waits for the rest */
     if (r != 0)

@@ -87,7 +87,7 @@ int http_query(const struct http_request *rq, const char *name, char *out, size_
     enum http_query_result result = http_query_find(rq->message.query, name, out, size);
 
     if (result == HTTP_QUERY_BAD)
-        return err_set(e, ERR_INVALID, "the value of %s is too long", name);
+        return err_set(e, ERR_INVALID, "the value of %s is too long; shorten it", name);
     *ret_given = result == HTTP_QUERY_FOUND;
     return 0;
 }
@@ -143,12 +143,14 @@ static void add_method(struct buf *allow, const char *method)
 }
 
 /* What the path could be asked with; empty when there is no such path. */
-static void collect_methods(struct http_request *rq, struct buf *allow)
+static void collect_methods(struct http_request *rq, struct buf *allow, struct http_field *ret_mark)
 {
     for (const struct http_route *route = rq->server->options.routes; route->method != NULL; route++) {
         if (!http_route_match(route->path, rq->path, &rq->match))
             continue;
         rq->cors |= route->cors;
+        if (route->mark.name != NULL)
+            *ret_mark = route->mark;
         add_method(allow, route->method);
         if (method_fits(route, "GET"))
             add_method(allow, "HEAD");
@@ -159,22 +161,31 @@ static void collect_methods(struct http_request *rq, struct buf *allow)
 
 static void answer_without_route(struct http_request *rq)
 {
+    struct http_field mark = {0};
     struct buf allow BUF_AUTO;
 
     buf_init(&allow, 256);
-    collect_methods(rq, &allow);
+    collect_methods(rq, &allow, &mark);
     if (allow.len == 0) {
         http_problem(
             rq, 404, "not-found", NULL,
             "There is nothing at this path; the README and /api/v1/openapi.json of the api say what there is.");
         return;
     }
-    const struct http_field fields[] = {{"Allow", buf_cstr(&allow)}, {NULL, NULL}};
+    const struct http_field fields[] = {{"Allow", buf_cstr(&allow)}, mark, {NULL, NULL}};
     if (strcmp(rq->message.method, "OPTIONS") == 0)
         http_respond(rq, 204, fields, NULL, NULL, 0);
     else
         http_problem(rq, 405, "method-not-allowed", fields,
                      "This path can't be asked with this method; the Allow header names those that it takes.");
+}
+
+/* Of a request whose route is known. */
+static void refuse(struct http_request *rq, int status, const char *type, const char *detail)
+{
+    const struct http_field fields[] = {rq->route->mark, {NULL, NULL}};
+
+    http_problem(rq, status, type, fields, detail);
 }
 
 /* --- Limits --- */
@@ -183,8 +194,8 @@ static void refuse_busy(struct http_request *rq)
 {
     rq->close = true;
     rq->linger = rq->body_left > 0;
-    http_problem(rq, rq->route->busy != 0 ? rq->route->busy : 503, "busy", NULL,
-                 "The server has no thread free for this request. Try again in a few seconds.");
+    refuse(rq, rq->route->busy != 0 ? rq->route->busy : 503, "busy",
+           "The server has no thread free for this request. Try again in a few seconds.");
 }
 
 /* Counts a request that will read a body. False when so many do that the rest of the threads must be kept free. */
@@ -209,7 +220,7 @@ static bool takes_body(const struct http_request *rq)
 static bool admit(struct http_request *rq)
 {
     if (!takes_body(rq)) {
-        http_problem(rq, 413, "too-large", NULL, "This path takes no request body.");
+        refuse(rq, 413, "too-large", "This path takes no request body. Send the request without one.");
         return false;
     }
     if (rq->route->always)
@@ -240,6 +251,8 @@ static void log_failure(const struct http_request *rq, const struct err *e)
         level = LOG_ERROR;
     else if (e->kind == ERR_TEMPORARY || e->kind == ERR_BUSY || e->kind == ERR_STALE)
         level = LOG_WARN;
+    else if (e->kind == ERR_DISCONNECTED) /* ordinary; a handler for which it is more says so */
+        level = LOG_DEBUG;
     log_write(level, &rq->ids, "request failed", "method", rq->message.method, "path", http_shown_path(rq, path),
               "kind", err_kind_name(e->kind), "error", e->text, (char *)0);
 }
@@ -261,7 +274,7 @@ static void answer_failure(struct http_request *rq, const struct err *e)
 
     log_failure(rq, e);
     if (rq->answer == ANSWER_NONE && e->kind != ERR_DISCONNECTED) {
-        http_problem(rq, status, type, NULL, describe_failure(e));
+        refuse(rq, status, type, describe_failure(e));
         return;
     }
     if (rq->answer == ANSWER_NONE)
@@ -287,11 +300,13 @@ static bool read_target(struct http_request *rq)
     if (rq->message.path == NULL || !http_path_decode(rq->message.path, rq->path)) {
         *rq->path = '\0';
         http_problem(rq, 400, "bad-request", NULL,
-                     "The path is longer than 2 KiB, is not properly escaped UTF-8, or has \".\" or \"..\" in it.");
+                     "The path is longer than 2 KiB, is not properly escaped UTF-8, or has \".\" or \"..\" in it. "
+                     "Shorten it, or write it as the api gives it out.");
         return false;
     }
     if (!http_query_valid(rq->message.query)) {
-        http_problem(rq, 400, "bad-request", NULL, "The query is not properly escaped UTF-8.");
+        http_problem(rq, 400, "bad-request", NULL,
+                     "The query is not properly escaped UTF-8. Write what is not a plain letter or digit as %XX.");
         return false;
     }
     return true;
@@ -322,7 +337,9 @@ static void answer(struct http_request *rq)
     }
     rq->cors = rq->route->cors;
     if (!http_cors_admits(rq))
-        http_problem(rq, 403, "cross-origin", NULL, "Pages of this origin may not do this; see CORS_ORIGINS.");
+        refuse(rq, 403, "cross-origin",
+               "Pages of this origin may not do this. The server's setting CORS_ORIGINS names those that may upload; "
+               "nothing else is open to other origins.");
     else if (admit(rq))
         run_handler(rq);
 }

@@ -45,6 +45,10 @@ struct http_request;
  * -kind with *e set, and the server answers with the problem that http_status_of gives and logs it once. */
 typedef int http_handler(struct http_request *rq, void *ctx, struct err *e);
 
+struct http_field {
+    const char *name, *value; /* name NULL ends a list; a NULL value leaves the field out */
+};
+
 struct http_route {
     const char *method; /* "GET" serves HEAD too, without the body; NULL ends the table */
     const char *path;   /* "/api/v1/videos/{id}/retry"; a last segment "{rest...}" takes the remaining path */
@@ -53,6 +57,7 @@ struct http_route {
     bool always; /* served by the threads kept free, also when the server is full; its client has a second to take it */
     bool cors;   /* pages of other origins may use it, see cors_origins */
     int busy;    /* status when no thread is free for it; 0: 503 */
+    struct http_field mark; /* in what the server itself answers at this path: 405, 403, 503, …; name NULL: nothing */
 };
 
 enum http_backend {
@@ -124,9 +129,6 @@ bool http_has_body(const struct http_request *rq);
 const char *http_trailer(const struct http_request *rq, const char *name);
 
 /* --- Answer --- */
-struct http_field {
-    const char *name, *value; /* name NULL ends a list; a NULL value leaves the field out */
-};
 
 /* An interim answer (1xx) with nothing but header fields, before any other; clients of HTTP/1.0 get none. */
 void http_inform(struct http_request *rq, int status, const struct http_field *fields);

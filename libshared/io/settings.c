@@ -295,19 +295,25 @@ static const char *setting_of(const char *arg, const struct settings_option *opt
     return NULL;
 }
 
+static bool take_flag(const char *arg, const struct settings_option *options, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (options[i].flag != NULL && strcmp(arg, options[i].flag) == 0)
+            return *options[i].ret_given = true;
+    return false;
+}
+
 /* What the command line asks for. */
 struct command {
     bool help, version, check;
+    const char *unknown; /* the first argument that means nothing, or NULL */
     struct config_pair overrides[MAX_OVERRIDES];
     size_t override_count;
 };
 
-/* Takes what it knows out of argv and moves the rest to its end, from *ret_rest on. */
 static int read_arguments(const struct settings_option *options, size_t option_count, int argc, char **argv,
-                          int *ret_rest, struct command *ret, struct err *e)
+                          struct command *ret, struct err *e)
 {
-    int kept = 0;
-
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i], *setting = setting_of(arg, options, option_count);
         if (strcmp(argv[i], "--help") == 0) {
@@ -322,23 +328,21 @@ static int read_arguments(const struct settings_option *options, size_t option_c
                 return err_set(e, ERR_INVALID, "%.2s %s", arg,
                                value[0] == '\0' ? "needs a value" : "is given too often");
             ret->overrides[ret->override_count++] = (struct config_pair){setting, value, "command line"};
-        } else {
-            argv[1 + kept++] = argv[i];
+        } else if (!take_flag(arg, options, option_count) && ret->unknown == NULL) {
+            ret->unknown = arg;
         }
     }
-    *ret_rest = argc - kept;
-    memmove(&argv[*ret_rest], &argv[1], (size_t)kept * sizeof *argv);
     return 0;
 }
 
 int settings_main(enum config_service service, const char *program, const char *usage_extra,
-                  const struct settings_option *options, size_t option_count, int argc, char **argv, int *ret_rest,
+                  const struct settings_option *options, size_t option_count, int argc, char **argv,
                   struct settings *ret)
 {
     struct command command = {0};
     struct err e;
 
-    if (read_arguments(options, option_count, argc, argv, ret_rest, &command, &e) != 0) {
+    if (read_arguments(options, option_count, argc, argv, &command, &e) != 0) {
         fprintf(stderr, "%s: %s (--help lists the options)\n", program, e.text);
         return 2;
     }
@@ -346,6 +350,10 @@ int settings_main(enum config_service service, const char *program, const char *
         return print_help(service, program, usage_extra);
     if (command.version)
         return printf("%s %s\n", program, WEIR_VERSION) < 0 ? 1 : 0;
+    if (command.unknown != NULL) {
+        fprintf(stderr, "%s: unknown argument %s (--help lists the options)\n", program, command.unknown);
+        return 2;
+    }
     if (settings_load(service, command.overrides, command.override_count, ret, &e) != 0) {
         fprintf(stderr, "%s: %s\n", program, e.text);
         return 2;

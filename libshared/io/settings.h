@@ -13,13 +13,15 @@ int settings_load(enum config_service service, const struct config_pair *overrid
 /* The part of main that all services share: understands --help, --version, --check-config and the given short options
  * (each sets a setting, like {'q', "QUEUE_MAX"}), loads the settings, sets up the log. Returns -1 to go on with *ret
  * filled, else the exit status to end with (0, or 2 for a bad setting or usage, already reported on stderr).
- * Options not consumed (e.g. "--reconcile-once") are left in argv from *ret_rest on; the caller checks them. */
+ * Anything else on the command line is refused before the settings are looked at. */
 struct settings_option {
     char letter;         /* -q N */
     const char *setting; /* QUEUE_MAX */
+    const char *flag;    /* or --reconcile-once: */
+    bool *ret_given;     /* becomes true */
 };
 int settings_main(enum config_service service, const char *program, const char *usage_extra,
-                  const struct settings_option *options, size_t option_count, int argc, char **argv, int *ret_rest,
+                  const struct settings_option *options, size_t option_count, int argc, char **argv,
                   struct settings *ret);
 
 /* Opens the store that the settings name. */

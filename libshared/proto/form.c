@@ -8,6 +8,7 @@
 
 #define MAX_DELIMITER (FORM_MAX_BOUNDARY + 4) /* CR LF "--" boundary */
 #define MAX_OUTSIDE (8 * 1024)                /* bytes before the first and after the last boundary */
+#define HOW_TO_SEND "; send the form as a browser or curl -F does" /* whoever writes forms by himself is told that */
 
 enum state {
     PREAMBLE,        /* looking for the first delimiter */
@@ -125,16 +126,17 @@ static int read_boundary(const char *content_type, char boundary[FORM_MAX_BOUNDA
     const char *at = content_type + sizeof type - 1;
 
     if (strncasecmp(content_type, type, sizeof type - 1) != 0 || strchr("; \t", *at) == NULL)
-        return err_set(e, ERR_INVALID, "the Content-Type must be multipart/form-data");
+        return err_set(e, ERR_INVALID, "the Content-Type must be multipart/form-data" HOW_TO_SEND);
     *boundary = '\0';
     while ((result = next_param(&at, &name, value, sizeof value)) == PARAM_READ)
         if (equals(name, "boundary") &&
             (*boundary != '\0' || !is_boundary(value) || !str_copy(boundary, FORM_MAX_BOUNDARY + 2, value)))
-            return err_set(e, ERR_INVALID, "the boundary in the Content-Type is not valid, or there are two");
+            return err_set(e, ERR_INVALID,
+                           "the boundary in the Content-Type is not valid, or there are two" HOW_TO_SEND);
     if (result == PARAM_BAD)
-        return err_set(e, ERR_INVALID, "the parameters of the Content-Type are malformed");
+        return err_set(e, ERR_INVALID, "the parameters of the Content-Type are malformed" HOW_TO_SEND);
     if (*boundary == '\0')
-        return err_set(e, ERR_INVALID, "the Content-Type multipart/form-data has no boundary");
+        return err_set(e, ERR_INVALID, "the Content-Type multipart/form-data has no boundary" HOW_TO_SEND);
     return 0;
 }
 
@@ -167,7 +169,7 @@ void form_free(struct form_parser *p)
 
 static int bad_header(struct err *e)
 {
-    return err_set(e, ERR_INVALID, "a part of the form has a malformed header");
+    return err_set(e, ERR_INVALID, "a part of the form has a malformed header" HOW_TO_SEND);
 }
 
 /* "UTF-8'en'a%20b" (RFC 8187) into at most size bytes; false when it is malformed, too long or in another charset. */
@@ -218,18 +220,20 @@ static int take_param(struct form_part *part, struct disposition *seen, struct t
 {
     if (equals(name, "name")) {
         if (seen->has_name || !str_copy(part->name, sizeof part->name, value))
-            return err_set(e, ERR_INVALID, "a part of the form has two names, or one longer than %d bytes",
+            return err_set(e, ERR_INVALID, "a part of the form has two names, or one longer than %d bytes" HOW_TO_SEND,
                            FORM_NAME_SIZE - 1);
         seen->has_name = true;
     } else if (equals(name, "filename")) {
         if (seen->has_filename)
-            return err_set(e, ERR_INVALID, "a part of the form has two file names");
+            return err_set(e, ERR_INVALID, "a part of the form has two file names" HOW_TO_SEND);
         if (!seen->has_extended && !str_copy(part->filename, sizeof part->filename, value))
-            return err_set(e, ERR_INVALID, "a file name is longer than %d bytes", FORM_FILENAME_SIZE - 1);
+            return err_set(e, ERR_INVALID, "a file name is longer than %d bytes; shorten it", FORM_FILENAME_SIZE - 1);
         part->is_file = seen->has_filename = true;
     } else if (equals(name, "filename*")) {
         if (seen->has_extended || !decode_extended(value, part->filename, sizeof part->filename))
-            return err_set(e, ERR_INVALID, "a file name given as filename* is not UTF-8''…, or is too long");
+            return err_set(
+                e, ERR_INVALID,
+                "a file name given as filename* is not UTF-8''…, or is too long; write it so, or shorten it");
         part->is_file = seen->has_extended = true;
     }
     return 0;
@@ -245,15 +249,15 @@ static int read_disposition(struct form_part *part, const char *value, struct er
     int r;
 
     if (strncasecmp(value, type, sizeof type - 1) != 0)
-        return err_set(e, ERR_INVALID, "a part's Content-Disposition is not form-data");
+        return err_set(e, ERR_INVALID, "a part's Content-Disposition is not form-data" HOW_TO_SEND);
     value += sizeof type - 1;
     while ((result = next_param(&value, &name, text, sizeof text)) == PARAM_READ)
         if ((r = take_param(part, &seen, name, text, e)) != 0)
             return r;
     if (result == PARAM_BAD)
-        return err_set(e, ERR_INVALID, "a part's Content-Disposition is malformed or too long");
+        return err_set(e, ERR_INVALID, "a part's Content-Disposition is malformed or too long" HOW_TO_SEND);
     if (!seen.has_name)
-        return err_set(e, ERR_INVALID, "a part of the form has no name");
+        return err_set(e, ERR_INVALID, "a part of the form has no name" HOW_TO_SEND);
     utf8_repair(part->name);
     utf8_repair(part->filename);
     remove_folders(part->filename);
@@ -270,7 +274,7 @@ static int read_header(struct form_part *part, bool *has_disposition, char *line
     const char *value = skip_space(line + name_len + 1);
     if (equals(name, "Content-Disposition")) {
         if (*has_disposition)
-            return err_set(e, ERR_INVALID, "a part of the form has two Content-Disposition headers");
+            return err_set(e, ERR_INVALID, "a part of the form has two Content-Disposition headers" HOW_TO_SEND);
         *has_disposition = true;
         return read_disposition(part, value, e);
     }
@@ -311,7 +315,7 @@ static int read_headers(struct form_parser *p, struct err *e)
             return r;
     }
     if (!has_disposition)
-        return err_set(e, ERR_INVALID, "a part of the form has no Content-Disposition header");
+        return err_set(e, ERR_INVALID, "a part of the form has no Content-Disposition header" HOW_TO_SEND);
     return 0;
 }
 
@@ -326,8 +330,9 @@ static int put_data(struct form_parser *p, const char *data, size_t len, struct 
     p->outside += len;
     if (p->outside > MAX_OUTSIDE)
         return err_set(e, ERR_INVALID,
-                       p->state == PREAMBLE ? "the body does not begin with the boundary that its Content-Type names"
-                                            : "there is more after the form's closing boundary");
+                       p->state == PREAMBLE
+                           ? "the body does not begin with the boundary that its Content-Type names" HOW_TO_SEND
+                           : "there is more after the form's closing boundary" HOW_TO_SEND);
     return 0;
 }
 
@@ -376,7 +381,8 @@ static int begin_part(struct form_parser *p, struct err *e)
     if (r != 0)
         return r;
     if (++p->parts > FORM_MAX_PARTS)
-        return err_set(e, ERR_INVALID, "the form has more than %d parts", FORM_MAX_PARTS);
+        return err_set(e, ERR_INVALID, "the form has more than %d parts; send only title, description and video",
+                       FORM_MAX_PARTS);
     p->state = BODY;
     p->matched = p->assumed = 2; /* a part without a body: the empty line is the beginning of its delimiter */
     return p->calls->part_begin(p->ctx, &p->part, e);
@@ -385,7 +391,8 @@ static int begin_part(struct form_parser *p, struct err *e)
 static int feed_header(struct form_parser *p, char c, struct err *e)
 {
     if (p->header_len == FORM_MAX_HEADER)
-        return err_set(e, ERR_INVALID, "a part of the form has more than %d bytes of headers", FORM_MAX_HEADER);
+        return err_set(e, ERR_INVALID, "a part of the form has more than %d bytes of headers; shorten its names",
+                       FORM_MAX_HEADER);
     p->header[p->header_len++] = c;
 
     const char *end = p->header + p->header_len;
@@ -417,7 +424,7 @@ static int feed_delimiter(struct form_parser *p, char c, struct err *e)
         p->outside = 0;
         return 0;
     }
-    return err_set(e, ERR_INVALID, "a boundary in the form is not followed by the end of its line");
+    return err_set(e, ERR_INVALID, "a boundary in the form is not followed by the end of its line" HOW_TO_SEND);
 }
 
 int form_feed(struct form_parser *p, const void *data, size_t len, struct err *e)
@@ -450,6 +457,7 @@ int form_finish(struct form_parser *p, struct err *e)
     if (p->state == EPILOGUE)
         return 0;
     if (p->state == PREAMBLE)
-        return err_set(e, ERR_INVALID, "the boundary that the Content-Type names is not in the body");
-    return err_set(e, ERR_INVALID, "the form ends before its closing boundary: the upload was cut short");
+        return err_set(e, ERR_INVALID, "the boundary that the Content-Type names is not in the body" HOW_TO_SEND);
+    return err_set(e, ERR_INVALID,
+                   "the form ends before its closing boundary: the upload was cut short; send it again");
 }

@@ -60,7 +60,8 @@ static bool parse_number(const struct parsing *p, const char *name, const char *
 
 static void refuse_too_large(const struct tus_command *c, const struct tus_limits *limits, struct tus_reply *reply)
 {
-    tus_refuse(c, 413, "too-large", reply, "The file is larger than %" PRIu64 " bytes, the most that is taken.",
+    tus_refuse(c, 413, "too-large", reply,
+               "The file is larger than %" PRIu64 " bytes, the most that is taken. Send a smaller one.",
                limits->max_size);
 }
 
@@ -106,7 +107,8 @@ static bool parse_checksum(const struct parsing *p)
         return false;
     }
     if (in_trailer && p->c->body_length != TUS_UNKNOWN) {
-        tus_refuse(p->c, 400, "invalid", p->reply, "A trailer comes only after a chunked body.");
+        tus_refuse(p->c, 400, "invalid", p->reply,
+                   "A trailer comes only after a chunked body: send chunks, or Upload-Checksum before the body.");
         return false;
     }
     if (p->rq->checksum != NULL && tus_checksum_parse(p->rq->checksum, &p->c->checksum, &e) != 0) {
@@ -237,7 +239,7 @@ static bool parse_draft_post(const struct parsing *p)
     if (c->completes && c->body_length != TUS_UNKNOWN) {
         if (c->length != TUS_UNKNOWN && c->length != c->body_length) {
             tus_refuse(c, 400, "invalid", p->reply,
-                       "The body is said to be the whole file, but is not Upload-Length long.");
+                       "The body is said to be the whole file, but is not Upload-Length long. Correct one of them.");
             return false;
         }
         if (c->body_length > p->limits->max_size) {
@@ -284,7 +286,7 @@ bool tus_parse(const struct tus_request *rq, const struct tus_limits *limits, st
     if (!parse_version(&p))
         return false;
     if (rq->twice != NULL) {
-        tus_refuse(ret, 400, "invalid", ret_reply, "%s came more than once.", rq->twice);
+        tus_refuse(ret, 400, "invalid", ret_reply, "%s came more than once. Send it once.", rq->twice);
         return false;
     }
     if (rq->method == TUS_POST)
@@ -310,7 +312,7 @@ static bool find_length(const struct tus_command *c, uint64_t *ret, struct tus_r
     }
     if (c->length != TUS_UNKNOWN && c->length != end) {
         tus_refuse(c, 400, "invalid", reply,
-                   "The file is said to end with this body, but not where Upload-Length says.");
+                   "The file is said to end with this body, but not where Upload-Length says. Correct one of them.");
         return false;
     }
     *ret = end;
@@ -323,12 +325,18 @@ static bool check_length(const struct tus_command *c, const struct tus_upload *u
     if (length == TUS_UNKNOWN)
         return true;
     if (u->length != TUS_UNKNOWN && u->length != length) {
-        tus_refuse(c, 400, "invalid", reply, "The length was declared before, as %" PRIu64 ", and can't be changed.",
+        tus_refuse(c, 400, "invalid", reply,
+                   "The length was declared before, as %" PRIu64
+                   ", and can't be changed. Leave Upload-Length out, or create "
+                   "another upload.",
                    u->length);
         return false;
     }
     if (length < u->offset) {
-        tus_refuse(c, 400, "invalid", reply, "The length can't be less than what is there: %" PRIu64 " bytes.",
+        tus_refuse(c, 400, "invalid", reply,
+                   "The length can't be less than what is there: %" PRIu64
+                   " bytes. Declare at least that, or create another "
+                   "upload.",
                    u->offset);
         return false;
     }
@@ -351,7 +359,8 @@ enum tus_verdict tus_decide(const struct tus_command *c, const struct tus_upload
 
     if (is_final(u)) {
         tus_refuse(c, 403, "final-upload", ret_reply,
-                   "This upload was made of partial ones and is complete: nothing can be added to it.");
+                   "This upload was made of partial ones and is complete: nothing can be added to it. "
+                   "Create another one for other bytes.");
         return TUS_REFUSED;
     }
     if (c->offset != u->offset) {
@@ -380,7 +389,8 @@ bool tus_decide_end(const struct tus_command *c, const struct tus_upload *u, uin
     }
     if (u->length != TUS_UNKNOWN) {
         tus_refuse(c, 400, "invalid", ret_reply,
-                   "The file was said to end here, at %" PRIu64 " bytes, but its length was declared as %" PRIu64 ".",
+                   "The file was said to end here, at %" PRIu64 " bytes, but its length was declared as %" PRIu64 ". "
+                   "Send the rest of it, or create another upload.",
                    u->offset, u->length);
         return false;
     }

@@ -65,12 +65,12 @@ static int add_pair(struct pairs *pairs, const char *text, size_t len, struct er
                        "Upload-Metadata must be pairs of an ASCII key and a value in base64, separated by one space, "
                        "and commas between them");
     if (!base64_decode(pair.value, pair.value_len, decoded, &decoded_len))
-        return err_set(e, ERR_INVALID, "Upload-Metadata: the value of \"%.*s\" is not base64", (int)pair.key_len,
-                       pair.key);
+        return err_set(e, ERR_INVALID, "Upload-Metadata: the value of \"%.*s\" is not base64; encode it so",
+                       (int)pair.key_len, pair.key);
     if (is_listed(pairs, &pair))
-        return err_set(e, ERR_INVALID, "Upload-Metadata has \"%.*s\" twice", (int)pair.key_len, pair.key);
+        return err_set(e, ERR_INVALID, "Upload-Metadata has \"%.*s\" twice; send it once", (int)pair.key_len, pair.key);
     if (pairs->count == TUS_METADATA_KEYS)
-        return err_set(e, ERR_INVALID, "Upload-Metadata has more than %d keys", TUS_METADATA_KEYS);
+        return err_set(e, ERR_INVALID, "Upload-Metadata has more than %d keys; send fewer", TUS_METADATA_KEYS);
     pairs->list[pairs->count++] = pair;
     return 0;
 }
@@ -101,7 +101,7 @@ static int take(const struct pairs *pairs, const char *key, char **ret, struct e
         if (value == NULL)
             return err_set(e, ERR_TEMPORARY, "no memory for metadata");
         if (!base64_decode(pair->value, pair->value_len, value, &len) || memchr(value, '\0', len) != NULL)
-            return err_set(e, ERR_INVALID, "Upload-Metadata: \"%s\" holds a NUL byte", key);
+            return err_set(e, ERR_INVALID, "Upload-Metadata: \"%s\" holds a NUL byte; leave it out", key);
         value[len] = '\0';
         *ret = value;
         value = NULL;
@@ -116,7 +116,7 @@ int tus_metadata_parse(const char *text, struct tus_metadata *ret, struct err *e
 
     int r = 0;
     if (text != NULL && strlen(text) > TUS_METADATA_MAX)
-        return err_set(e, ERR_TOO_LARGE, "Upload-Metadata has more than %d bytes", TUS_METADATA_MAX);
+        return err_set(e, ERR_TOO_LARGE, "Upload-Metadata has more than %d bytes; shorten it", TUS_METADATA_MAX);
     if (text != NULL && text[0] != '\0')
         r = split(text, &pairs, e);
     if (r == 0)

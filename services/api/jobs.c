@@ -61,13 +61,13 @@ static int cancel(const struct api *api, struct http_request *rq, const struct q
     enum video_state state;
 
     if (video_state_terminal(v->state))
-        return conflict(rq, v->state, "there is nothing left to cancel");
+        return conflict(rq, v->state, "there is nothing left to cancel: retry or delete it instead");
     if (v->state == VIDEO_UPLOADING)
         return conflict(rq, v->state, "delete it instead");
     int r = create_cancelled(api, v, &standing, e);
     if (r == 0 && standing.state != VIDEO_CANCELLED) {
         r = adopt(api, v, &standing, e);
-        return r == 0 ? conflict(rq, standing.state, "it ended just now") : r;
+        return r == 0 ? conflict(rq, standing.state, "it ended just now, there is nothing left to cancel") : r;
     }
     if (r == 0)
         r = queue_cancel(api->library.queue, v->id, v->generation, standing.text, &state, e);
@@ -103,7 +103,7 @@ static int retry(const struct api *api, struct http_request *rq, const struct qu
     };
 
     if (!video_state_terminal(v->state))
-        return conflict(rq, v->state, "only an ended one can be tried again");
+        return conflict(rq, v->state, "only an ended one can be tried again: wait for its end, or cancel it first");
     int r = queue_finishing_add(api->library.queue, v->id, e);
     if (r == 0)
         r = store_request(api, v, spec.generation, e);

@@ -197,37 +197,25 @@ static int reconcile_by_hand(const struct settings *s, const sigset_t *ends, boo
     return r;
 }
 
-static bool parse_rest(int argc, char **argv, int rest, bool *ret_reconcile, bool *ret_dry_run)
-{
-    for (int i = rest; i < argc; i++) {
-        if (strcmp(argv[i], "--reconcile-once") == 0)
-            *ret_reconcile = true;
-        else if (strcmp(argv[i], "--dry-run") == 0)
-            *ret_dry_run = true;
-        else
-            rest = -i;
-    }
-    if (rest < 0)
-        fprintf(stderr, "weir-api: unknown argument %s; see --help\n", argv[-rest]);
-    else if (*ret_dry_run && !*ret_reconcile)
-        fprintf(stderr, "weir-api: --dry-run goes with --reconcile-once\n");
-    return rest >= 0 && (*ret_reconcile || !*ret_dry_run);
-}
-
 int main(int argc, char **argv)
 {
-    static const struct settings_option options[] = {{'q', "QUEUE_MAX"}};
+    bool reconcile = false, dry_run = false;
+    const struct settings_option options[] = {
+        {.letter = 'q', .setting = "QUEUE_MAX"},
+        {.flag = "--reconcile-once", .ret_given = &reconcile},
+        {.flag = "--dry-run", .ret_given = &dry_run},
+    };
     struct settings settings;
     struct err e = {0};
     sigset_t ends;
-    bool reconcile = false, dry_run = false;
-    int rest;
 
-    int status = settings_main(CONFIG_API, "weir-api", usage, options, 1, argc, argv, &rest, &settings);
+    int status = settings_main(CONFIG_API, "weir-api", usage, options, ARRAY_SIZE(options), argc, argv, &settings);
     if (status >= 0)
         return status;
-    if (!parse_rest(argc, argv, rest, &reconcile, &dry_run))
+    if (dry_run && !reconcile) {
+        fprintf(stderr, "weir-api: --dry-run goes with --reconcile-once\n");
         return EXIT_REFUSED;
+    }
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);

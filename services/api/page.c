@@ -43,7 +43,7 @@ static int serve_file(struct http_request *rq, const struct api *api, const char
     char etag[64], policy[POLICY_SIZE];
 
     if (file == NULL)
-        return err_set(e, ERR_NOT_FOUND, "there is no such file");
+        return err_set(e, ERR_NOT_FOUND, "there is no such file; the upload page is at /");
     int r = write_policy(api, policy, e);
     if (r != 0)
         return r;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "upload_metrics.h"
+#include "upload_refusal.h"
 
 /* --- Requests --- */
 
@@ -141,7 +142,8 @@ int tus_call_fail(const struct tus_call *c, struct err *e)
 
     if (e->kind == ERR_DISCONNECTED)
         return -ERR_DISCONNECTED;
-    log_failure(c, e);
+    if (!c->told)
+        log_failure(c, e);
     switch (e->kind) {
     case ERR_NOT_FOUND:
         tus_refuse_unknown(&c->command, &reply);
@@ -177,29 +179,17 @@ int tus_call_fail(const struct tus_call *c, struct err *e)
 
 int tus_call_refuse(const struct tus_call *c, enum upload_refusal refusal, struct err *e)
 {
-    static const struct {
-        int status;
-        unsigned retry_after_s;
-        const char *type, *detail;
-    } answers[] = {
-        [UPLOAD_CLIENT_RATE] = {503, 60, "rate-limited", "Too many new uploads of this client. Try again in a minute."},
-        [UPLOAD_CLIENT_FULL] = {503, 10, "too-many-uploads",
-                                "Too many uploads of this client are open. Finish or delete one, then try again."},
-        [UPLOAD_TOTAL_FULL] = {503, 30, "too-many-uploads", "Too many uploads are open. Try again in a little while."},
-        [UPLOAD_QUEUE_FULL] = {503, 10, "queue-full",
-                               "The queue of videos is full; nothing was received. Try again in a little while."},
-        [UPLOAD_REBUILDING] = {503, 5, "rebuilding",
-                               "The index of videos is being rebuilt; nothing was received. Try again in a moment."},
-        [UPLOAD_MEMORY_FULL] = {503, 5, "busy", "Too many uploads are in progress. Try again in a moment."},
-        [UPLOAD_LOCKED] = {423, 1, "locked",
-                           "Another request writes to this upload now. Ask for the offset in a moment and go on."},
-    };
+    struct upload_refused refused;
     struct tus_reply reply;
 
     if (refusal == UPLOAD_FAILED)
         return tus_call_fail(c, e);
-    upload_note_refusal(&c->ids, refusal, answers[refusal].type, http_peer(c->rq));
-    tus_refuse_for_now(&c->command, answers[refusal].status, answers[refusal].retry_after_s, answers[refusal].type,
-                       answers[refusal].detail, &reply);
+    upload_describe_refusal(c->api->settings, refusal, &refused);
+    if (c->told)
+        upload_count_refusal(refused.type);
+    else
+        upload_note_refusal(&c->ids, refusal, refused.type, http_peer(c->rq));
+    tus_refuse_for_now(&c->command, refusal == UPLOAD_LOCKED ? 423 : 503, refused.retry_after_s, refused.type,
+                       refused.detail, &reply);
     return tus_call_send(c, &reply);
 }

@@ -18,6 +18,7 @@ struct tus_call {
     struct tus_command command;
     struct tus_name name; /* of the upload: from the path, or of a new one */
     struct log_ids ids;
+    bool told; /* the log was told already of what went wrong: it gets one line for it */
 };
 
 /* Takes the request apart. False: it was answered. */

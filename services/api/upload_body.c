@@ -7,7 +7,7 @@
 #define READ_SIZE (8 * 1024) /* while there is no room at hand; many slow clients must not hold large buffers */
 
 struct receiving {
-    const struct tus_call *c;
+    struct tus_call *c;
     struct upload *upload;
     struct tus_digest *digest; /* NULL: the body has no checksum */
     uint64_t offset, length;   /* of the next byte; as declared, which need not be recorded yet */
@@ -63,7 +63,8 @@ static int find_checksum(const struct receiving *r, struct tus_checksum *ret, st
     }
     const char *text = http_trailer(r->c->rq, "Upload-Checksum");
     if (text == NULL)
-        return err_set(e, ERR_INVALID, "the trailer that was announced, Upload-Checksum, did not come");
+        return err_set(e, ERR_INVALID,
+                       "the trailer that was announced, Upload-Checksum, did not come; send it behind the last chunk");
     return tus_checksum_parse(text, ret, e);
 }
 
@@ -164,6 +165,7 @@ static void keep_what_came(const struct receiving *r, const struct err *why)
         log_warn(&r->c->ids, "what came of an upload could not be recorded", "error", e.text);
     log_info(&r->c->ids, "upload interrupted", "why", kind, "error", why->text, "from", num_u64(r->c->command.offset).s,
              "to", num_u64(upload_recorded(r->upload)->offset).s, "client", http_peer(r->c->rq));
+    r->c->told = true;
 }
 
 static int receive(struct receiving *r, struct upload_result *ret, struct err *e)
@@ -180,8 +182,7 @@ static int receive(struct receiving *r, struct upload_result *ret, struct err *e
     return 0;
 }
 
-int upload_receive(const struct tus_call *c, struct upload *u, uint64_t length, struct upload_result *ret,
-                   struct err *e)
+int upload_receive(struct tus_call *c, struct upload *u, uint64_t length, struct upload_result *ret, struct err *e)
 {
     uint64_t known = tus_call_view(upload_recorded(u), false).length;
     MEM_AUTO struct receiving *r = mem_alloc(sizeof *r);

@@ -15,8 +15,8 @@ struct upload_result {
 /* Declares `length` (TUS_UNKNOWN: nothing), reads the body to its end, checks it, and records it or finishes the upload.
  * When the body is cut off, or something else goes wrong, what can be kept is recorded all the same. ERR_STALE: deleted, or
  * taken over by somebody else. */
-int upload_receive(const struct tus_call *c, struct upload *u, uint64_t length, struct upload_result *ret,
-                   struct err *e) __attribute__((warn_unused_result));
+int upload_receive(struct tus_call *c, struct upload *u, uint64_t length, struct upload_result *ret, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* Every byte is in the session: makes an object and a job of them. */
 int upload_settle(const struct tus_call *c, struct upload *u, struct upload_result *ret, struct err *e)

@@ -5,6 +5,7 @@
 #include "proto/tus_metadata.h"
 #include "upload_body.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define PARTIALS_MAX 256
@@ -163,6 +164,16 @@ struct partials {
     uint64_t bytes;
 };
 
+/* The client may have asked for the same before, and not have heard the answer. */
+static int no_partial(size_t number, struct err *e)
+{
+    return err_set(
+        e, ERR_INVALID,
+        "there is no upload at URL %zu of Upload-Concat: it has expired, or was put together already; look for "
+        "the video in GET /api/v1/videos before you upload it again",
+        number);
+}
+
 static int add_partial(const struct tus_call *c, const char *url, size_t len, struct partials *p, struct err *e)
 {
     struct upload_state *s = &p->list[p->count];
@@ -170,20 +181,26 @@ static int add_partial(const struct tus_call *c, const char *url, size_t len, st
     size_t number = p->count + 1;
 
     if (p->count == PARTIALS_MAX)
-        return err_set(e, ERR_INVALID, "at most %d partial uploads can be put together", PARTIALS_MAX);
+        return err_set(e, ERR_INVALID, "at most %d partial uploads can be put together; make fewer, larger ones",
+                       PARTIALS_MAX);
     if (!tus_url_parse(url, len, &name))
-        return err_set(e, ERR_INVALID, "URL %zu of Upload-Concat is not that of an upload", number);
+        return err_set(e, ERR_INVALID, "URL %zu of Upload-Concat is not that of an upload; give the Location of each",
+                       number);
     int r = upload_look(c->api->uploads, name.video_id, name.secret, s, e);
     if (r == -ERR_NOT_FOUND || r == -ERR_STALE)
-        return err_set(e, ERR_INVALID, "there is no upload at URL %zu of Upload-Concat, or it has expired", number);
+        return no_partial(number, e);
     if (r != 0)
         return r;
     p->count++;
     if (s->facts.origin != UPLOAD_PARTIAL || !upload_state_full(s))
         return err_set(e, ERR_INVALID, "the upload at URL %zu of Upload-Concat is not %s", number,
-                       s->facts.origin != UPLOAD_PARTIAL ? "a partial one" : "finished");
+                       s->facts.origin != UPLOAD_PARTIAL ? "a partial one; create it with Upload-Concat: partial"
+                                                         : "finished; send the rest of it first");
     if (s->length > c->limits.max_size - p->bytes)
-        return err_set(e, ERR_TOO_LARGE, "together the partial uploads are larger than the most that is taken");
+        return err_set(e, ERR_TOO_LARGE,
+                       "together the partial uploads are larger than %" PRIu64 " bytes, the most that is taken; "
+                       "put fewer together",
+                       c->limits.max_size);
     p->bytes += s->length;
     return 0;
 }
@@ -208,8 +225,11 @@ static int create_from(struct tus_call *c, const struct partials *p, struct err 
         return tus_call_fail(c, e);
     if (u == NULL)
         return 0;
-    for (size_t i = 0; i < p->count && r == 0; i++)
+    for (size_t i = 0; i < p->count && r == 0; i++) {
         r = upload_append_partial(u, &p->list[i], e);
+        if (r == -ERR_STALE) /* it went since we looked */
+            r = no_partial(i + 1, e);
+    }
     if (r == 0)
         r = upload_settle(c, u, &result, e);
     return end_creation(c, u, r, &result, e);

@@ -6,6 +6,7 @@
 #include "domain/upload.h"
 #include "proto/form.h"
 #include "upload_metrics.h"
+#include "upload_refusal.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static int begin_text(struct form_upload *f, struct buf *field, bool *seen, cons
     if (f->place == AFTER_FILE)
         return err_set(e, ERR_INVALID, "the field \"%s\" comes after the file; put it before", name);
     if (*seen)
-        return err_set(e, ERR_INVALID, "the field \"%s\" is there twice", name);
+        return err_set(e, ERR_INVALID, "the field \"%s\" is there twice; send it once", name);
     *seen = true;
     f->field = field;
     return 0;
@@ -91,7 +92,7 @@ static int part_data(void *ctx, const void *data, size_t len, struct err *e)
     if (f->field == NULL)
         return 0;
     if (memchr(data, '\0', len) != NULL)
-        return err_set(e, ERR_INVALID, "a text field holds a NUL byte");
+        return err_set(e, ERR_INVALID, "a text field holds a NUL byte; leave it out");
     buf_append(f->field, data, len);
     return 0;
 }
@@ -103,7 +104,7 @@ static int end_text(struct form_upload *f, struct err *e)
     size_t max = is_title ? VIDEO_TITLE_MAX : VIDEO_DESCRIPTION_MAX;
 
     if (f->field->too_large)
-        return err_set(e, ERR_INVALID, "%s is too long, at most %zu characters are taken", name, max);
+        return err_set(e, ERR_INVALID, "%s is too long, at most %zu characters are taken; shorten it", name, max);
     int r = buf_check(f->field, name, e);
     return r == 0 ? video_check_text(name, buf_cstr(f->field), max, e) : r;
 }
@@ -114,7 +115,9 @@ static int part_end(void *ctx, struct err *e)
 
     if (f->place == IN_FILE) {
         f->place = AFTER_FILE;
-        return f->begun ? 0 : err_set(e, ERR_INVALID, "the file is empty, or none was chosen");
+        return f->begun
+                   ? 0
+                   : err_set(e, ERR_INVALID, "the file is empty, or none was chosen; choose one that holds a video");
     }
     return f->field != NULL ? end_text(f, e) : 0;
 }
@@ -127,32 +130,20 @@ static int check_length(const struct api *api, const struct http_request *rq, st
     uint64_t length, max = api->settings->upload_max_size;
 
     if (http_content_length(rq, &length) && length > FORM_OVERHEAD && length - FORM_OVERHEAD > max)
-        return err_set(e, ERR_TOO_LARGE, "the file is larger than %" PRIu64 " bytes, the most that is taken", max);
+        return err_set(e, ERR_TOO_LARGE,
+                       "the file is larger than %" PRIu64 " bytes, the most that is taken; send a smaller one", max);
     return 0;
 }
 
-static int respond_refused(struct http_request *rq, enum upload_refusal refusal, const struct err *e)
+static int respond_refused(const struct api *api, struct http_request *rq, enum upload_refusal refusal)
 {
-    static const struct {
-        int status;
-        const char *type, *retry_after, *detail;
-    } answers[] = {
-        [UPLOAD_CLIENT_RATE] = {429, "rate-limited", "60", NULL},
-        [UPLOAD_CLIENT_FULL] = {429, "too-many-uploads", "10", NULL},
-        [UPLOAD_TOTAL_FULL] = {503, "too-many-uploads", "30",
-                               "Too many uploads are open; nothing was received. Try again in a little while."},
-        [UPLOAD_QUEUE_FULL] = {503, "queue-full", "10",
-                               "The queue of videos is full; nothing was received. Try again in a little while."},
-        [UPLOAD_REBUILDING] = {503, "rebuilding", "5",
-                               "The index of videos is being rebuilt; nothing was received. Try again in a moment."},
-        [UPLOAD_MEMORY_FULL] = {503, "busy", "5",
-                                "Too many uploads are in progress; nothing was received. Try again in a moment."},
-    };
-    const struct http_field fields[] = {{"Retry-After", answers[refusal].retry_after}, {0}};
-    const char *detail = answers[refusal].detail;
+    struct upload_refused refused;
 
-    upload_note_refusal(http_log_ids(rq), refusal, answers[refusal].type, http_peer(rq));
-    http_problem(rq, answers[refusal].status, answers[refusal].type, fields, detail != NULL ? detail : e->text);
+    upload_describe_refusal(api->settings, refusal, &refused);
+    const struct num_text seconds = num_u64(refused.retry_after_s);
+    const struct http_field fields[] = {{"Retry-After", seconds.s}, {0}};
+    upload_note_refusal(http_log_ids(rq), refusal, refused.type, http_peer(rq));
+    http_problem(rq, refused.is_clients ? 429 : 503, refused.type, fields, refused.detail);
     return 0;
 }
 
@@ -173,7 +164,7 @@ static int receive(struct form_upload *f, struct http_request *rq, struct form_p
             break;
     }
     if (f->place == BEFORE_FILE)
-        return err_set(e, ERR_INVALID, "the form has no field \"video\" with a file");
+        return err_set(e, ERR_INVALID, "the form has no field \"video\" with a file; add it");
     return 0;
 }
 
@@ -194,9 +185,11 @@ static int respond_unqueued(const struct api *api, struct http_request *rq, cons
 
     log_warn(&ids, "upload stored but not queued", "error", why->text);
     reconcile_soon(api->reconciler);
-    str_format(detail, sizeof detail,
-               "The file is stored, but the queue did not answer. It will be processed as %s once the queue is back.",
-               video_id);
+    str_format(
+        detail, sizeof detail,
+        "The file is stored, but the queue did not answer. It will be processed as %s once the queue is back: do not "
+        "send it again.",
+        video_id);
     http_problem(rq, 503, "unavailable", NULL, detail);
     return 0;
 }
@@ -225,11 +218,20 @@ static int respond_closed(const struct api *api, struct http_request *rq, const 
     bool deleted = why->kind == ERR_NOT_FOUND;
 
     if (deleted || (queue_deleted(api->library.queue, video_id, &deleted, NULL) == 0 && deleted))
-        http_problem(rq, 410, "gone", NULL, "The video was deleted during its upload.");
+        http_problem(rq, 410, "gone", NULL,
+                     "The video was deleted during its upload. Upload the file again if it is still wanted.");
     else
         http_problem(rq, 409, "stale", NULL,
                      "The upload was closed, since its server seemed to be gone. Upload the file again.");
     return 0;
+}
+
+/* Nobody is there to be answered, so nobody else would say it. */
+static void log_interruption(const struct upload *u, const struct http_request *rq, const struct err *why)
+{
+    struct log_ids ids = {.request = http_log_ids(rq)->request, .video = upload_video_id(u)};
+
+    log_info(&ids, "upload interrupted", "why", err_kind_name(why->kind), "error", why->text, "client", http_peer(rq));
 }
 
 static int take_upload(const struct api *api, struct form_upload *f, struct http_request *rq, struct form_parser *form,
@@ -239,13 +241,15 @@ static int take_upload(const struct api *api, struct form_upload *f, struct http
 
     int r = upload_new(api->uploads, UPLOAD_FORM, http_peer_group(rq), &f->upload, &refusal, e);
     if (r != 0 && refusal != UPLOAD_FAILED)
-        return respond_refused(rq, refusal, e);
+        return respond_refused(api, rq, refusal);
     if (r == 0)
         r = receive(f, rq, form, e);
     if (r == 0)
         r = finish(api, f, rq, e);
     if (r != 0)
         upload_count_end(err_kind_name(e->kind));
+    if (r == -ERR_DISCONNECTED)
+        log_interruption(f->upload, rq, e);
     if (f->upload != NULL && (r == -ERR_STALE || r == -ERR_NOT_FOUND))
         r = respond_closed(api, rq, upload_video_id(f->upload), e);
     upload_free(f->upload);

@@ -28,6 +28,11 @@ void upload_count_bytes(size_t len)
     metric_add(&bytes, NULL, (double)len);
 }
 
+void upload_count_refusal(const char *type)
+{
+    metric_add(&refusals, type, 1);
+}
+
 void upload_note_refusal(const struct log_ids *ids, enum upload_refusal why, const char *type, const char *client)
 {
     static struct {
@@ -35,7 +40,7 @@ void upload_note_refusal(const struct log_ids *ids, enum upload_refusal why, con
     } reasons[UPLOAD_LOCKED + 1];
     uint64_t now_s = clock_mono_ms() / 1000 + 1, said_s = atomic_load(&reasons[why].said_s);
 
-    metric_add(&refusals, type, 1);
+    upload_count_refusal(type);
     atomic_fetch_add(&reasons[why].count, 1);
     if (said_s == now_s || !atomic_compare_exchange_strong(&reasons[why].said_s, &said_s, now_s))
         return;

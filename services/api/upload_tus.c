@@ -87,13 +87,13 @@ static int respond_patched(const struct tus_call *c, const struct upload *u, con
     else
         tus_reply_patched(&c->command, &view, &reply);
     if (!result->finished) /* else it was said already */
-        log_info(&c->ids, "upload received", "from", num_u64(c->command.offset).s, "to", num_u64(view.offset).s,
-                 "client", http_peer(c->rq));
+        log_debug(&c->ids, "upload received", "from", num_u64(c->command.offset).s, "to", num_u64(view.offset).s,
+                  "client", http_peer(c->rq));
     return tus_call_send(c, &reply);
 }
 
 /* With the session, which knows better what is recorded: another writer may have recorded more before it let go. */
-static int patch_session(const struct tus_call *c, struct upload *u, struct err *e)
+static int patch_session(struct tus_call *c, struct upload *u, struct err *e)
 {
     struct tus_upload view = tus_call_view(upload_recorded(u), false);
     struct upload_result result;
@@ -108,7 +108,7 @@ static int patch_session(const struct tus_call *c, struct upload *u, struct err 
     return r == -ERR_STALE ? end_stale(c, e) : tus_call_fail(c, e);
 }
 
-static int patch_open(const struct tus_call *c, const struct upload_state *s, struct err *e)
+static int patch_open(struct tus_call *c, const struct upload_state *s, struct err *e)
 {
     enum upload_refusal refusal = UPLOAD_FAILED;
     struct upload *u;

@@ -19,7 +19,7 @@ static const struct http_field no_store[] = {{"Cache-Control", "no-store"}, {0}}
 
 static int no_such_video(struct err *e)
 {
-    return err_set(e, ERR_NOT_FOUND, "there is no such video");
+    return err_set(e, ERR_NOT_FOUND, "there is no such video; GET /api/v1/videos lists those that there are");
 }
 
 /* A copy into what the index would say. */
@@ -154,7 +154,7 @@ static int read_query(const struct http_request *rq, struct list_query *ret, str
     if (r != 0)
         return r;
     if (given && !str_copy(ret->cursor, sizeof ret->cursor, cursor))
-        return err_set(e, ERR_INVALID, "cursor must be \"next\" of another page");
+        return err_set(e, ERR_INVALID, "cursor must be \"next\" of another page; leave it out for the first one");
     if (ret->by_state && !video_state_parse(state, &ret->state))
         return err_set(e, ERR_INVALID,
                        "state must be one of uploading, waiting, active, delayed, completed, failed, cancelled");

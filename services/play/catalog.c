@@ -195,12 +195,13 @@ int catalog_newest(struct catalog *c, const char *video_id, char ret_version[LAY
     char version[LAYOUT_VERSION_SIZE] = "";
 
     if (!id_video_valid(video_id))
-        return err_set(e, ERR_NOT_FOUND, "there is no such video");
+        return err_set(e, ERR_NOT_FOUND, "there is no such video; look at the address again");
     int r = answer(c, video_id, "", version, e);
     if (r != 0)
         return r;
     if (version[0] == '\0')
-        return err_set(e, ERR_NOT_FOUND, "there is no such video, or nothing of it is published yet");
+        return err_set(e, ERR_NOT_FOUND,
+                       "there is no such video, or nothing of it is published yet; its status.json says how far it is");
     str_copy(ret_version, LAYOUT_VERSION_SIZE, version);
     return 0;
 }
@@ -210,9 +211,11 @@ int catalog_check(struct catalog *c, const char *video_id, const char *version, 
     char found[LAYOUT_VERSION_SIZE] = "";
 
     if (!id_video_valid(video_id) || !layout_version_valid(version))
-        return err_set(e, ERR_NOT_FOUND, "there is no such video or version");
+        return err_set(e, ERR_NOT_FOUND, "there is no such video or version; begin with its master.m3u8 again");
     int r = answer(c, video_id, version, found, e);
     if (r != 0)
         return r;
-    return found[0] != '\0' ? 0 : err_set(e, ERR_NOT_FOUND, "there is no such video or version");
+    return found[0] != '\0'
+               ? 0
+               : err_set(e, ERR_NOT_FOUND, "there is no such video or version; begin with its master.m3u8 again");
 }

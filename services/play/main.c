@@ -134,15 +134,10 @@ int main(int argc, char **argv)
     static struct settings settings;
     struct err e = {0};
     sigset_t ends;
-    int rest;
 
-    int status = settings_main(CONFIG_PLAY, "weir-play", NULL, NULL, 0, argc, argv, &rest, &settings);
+    int status = settings_main(CONFIG_PLAY, "weir-play", NULL, NULL, 0, argc, argv, &settings);
     if (status >= 0)
         return status;
-    if (rest < argc) {
-        fprintf(stderr, "weir-play: unknown argument %s; see --help\n", argv[rest]);
-        return 2;
-    }
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);

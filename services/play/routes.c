@@ -31,7 +31,7 @@ static int serve_asset(const struct play *play, struct http_request *rq, const c
     struct layout_key key;
 
     if (!layout_asset(http_path_param(rq, "id"), version, path, &key))
-        return err_set(e, ERR_NOT_FOUND, "there is no such object");
+        return err_set(e, ERR_NOT_FOUND, "there is no such object; begin with master.m3u8 again");
     const struct resource resource = {
         .key = key.s,
         .content_type = layout_content_type(path),
@@ -86,7 +86,7 @@ static int get_file(struct http_request *rq, const struct play *play, const char
     for (const struct embedded_file *file = web_files; file->name != NULL; file++)
         if (strcmp(file->name, name) == 0)
             return serve_embedded(&play->serve, rq, file, play->build_tag, cache_control, e);
-    return err_set(e, ERR_NOT_FOUND, "there is no such file");
+    return err_set(e, ERR_NOT_FOUND, "there is no such file; reload the page");
 }
 
 static int get_watch(struct http_request *rq, void *ctx, struct err *e)

@@ -189,7 +189,8 @@ static bool begin(struct http_request *rq, struct head *head, uint64_t size, int
     enum range_result result = wanted_range(rq, head, size, ret);
     if (result == RANGE_UNSATISFIABLE) {
         head_range(head, NULL, size);
-        http_problem(rq, 416, "range-not-satisfiable", head->fields, "the range starts past the end of the object");
+        http_problem(rq, 416, "range-not-satisfiable", head->fields,
+                     "the range starts past the end of the object; Content-Range says how long that is");
         return false;
     }
     if (result == RANGE_PART)

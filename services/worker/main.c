@@ -194,20 +194,15 @@ static int run(const struct settings *s, const sigset_t *ends, struct err *e)
 
 int main(int argc, char **argv)
 {
-    static const struct settings_option options[] = {{'c', "WORKER_CONCURRENCY"}};
+    static const struct settings_option options[] = {{.letter = 'c', .setting = "WORKER_CONCURRENCY"}};
     struct settings settings;
     struct err e = {0};
     sigset_t ends;
-    int rest;
 
     int status = settings_main(CONFIG_WORKER, "weir-worker", "  -c N              WORKER_CONCURRENCY\n", options,
-                               sizeof options / sizeof *options, argc, argv, &rest, &settings);
+                               sizeof options / sizeof *options, argc, argv, &settings);
     if (status >= 0)
         return status;
-    if (rest < argc) {
-        fprintf(stderr, "weir-worker: unknown argument %s; see --help\n", argv[rest]);
-        return 2;
-    }
     /* Children that a hostile video took over must not read the credentials in this process's memory and environment. */
     prctl(PR_SET_DUMPABLE, 0);
     sigemptyset(&ends);

@@ -345,6 +345,17 @@ def test_says_when_the_list_cannot_be_read(browser, page, line, weir):
     browser.wait_for(f"{VIDEOS} === 2 && document.getElementById('library-note').hidden", 40)
 
 
+def test_what_fails_for_good_is_not_tried_again(browser, page, line, weir, clips):
+    page(breaks=True)
+    browser.evaluate("void (title.value = 'x'.repeat(201))")
+    choose(browser, clips[0])
+    browser.wait_for(f"{STATES}.join() === 'failed' && ({SAYS}).includes('201 characters')")
+    assert browser.evaluate("document.querySelector('.upload .act').hidden")
+    browser.click(".upload .cancel")
+    browser.wait_for(f"{STATES}.length === 0")
+    assert weir.videos() == []
+
+
 # --- without ---
 
 def test_without_javascript(browser, page, weir, clips):

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from published import new_video_id
+from published import Published, new_video_id, transcode
 from weirtest import wait_for
 
 PICTURES = pathlib.Path(__file__).resolve().parents[2] / "build/browser"
@@ -42,6 +42,19 @@ def test_starts_silent_and_turns_the_sound_on(browser, watch, video):
     assert browser.evaluate("!video.muted && document.getElementById('unmute').hidden")
     assert browser.evaluate("document.activeElement === video")
     browser.wait_for("video.webkitAudioDecodedByteCount > 0")
+
+
+def test_a_silent_video_has_no_sound_to_turn_on(browser, watch, weir, tmp_path):
+    video = Published(weir.store, transcode(tmp_path, seconds=12, rate=10, sound=False)).publish()
+    watch(video.id)
+    browser.plays()
+    browser.wait_for("video.currentTime > 1")
+    assert browser.evaluate("['unmute', 'sound-key'].every((name) => document.getElementById(name).hidden)")
+    before = browser.evaluate("video.muted")
+    browser.press("m")
+    assert browser.evaluate("video.muted") is before
+    browser.press("k")
+    picture(browser, "silent")
 
 
 def test_quality_menu(browser, watch, video):

@@ -20,11 +20,11 @@ def version_of(generation, fence=7, nonce=NONCE):
     return f"{generation}-{fence}-{nonce}"
 
 
-def make_clip(path, size="640x360", seconds=14, rate=25):
-    """A moving picture with sound."""
+def make_clip(path, size="640x360", seconds=14, rate=25, sound=True):
+    """A moving picture, with or without sound."""
+    tone = ["-f", "lavfi", "-i", f"sine=frequency=330:beep_factor=3:duration={seconds}"] if sound else []
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i",
-                    f"testsrc2=size={size}:rate={rate}:duration={seconds}", "-f", "lavfi", "-i",
-                    f"sine=frequency=330:beep_factor=3:duration={seconds}", "-c:v", "libx264", "-preset", "ultrafast",
+                    f"testsrc2=size={size}:rate={rate}:duration={seconds}", *tone, "-c:v", "libx264", "-preset", "ultrafast",
                     "-crf", "24", "-pix_fmt", "yuv420p", "-c:a", "aac", str(path)], check=True)
     return path
 

@@ -151,6 +151,18 @@ def test_13_partials_are_no_videos(tus, tus_server):
         wait_for(lambda: not [k for k in weir.raw_keys(f".uploads/{video_id(url)}/") if "/log/" not in k], 15, "partials to go")
 
 
+def test_13_a_final_whose_answer_was_lost(weir_dir):
+    """The same again is refused, and the video is found by its name."""
+    tus = client_of(weir_dir.start_api())
+    parts = [tus.upload(text, PARTIAL) for text in (b"abc", b"defg")]
+    final = {"Upload-Concat": f"final;{' '.join(parts)}", "Upload-Metadata": metadata(filename="clip.mp4", title="Mine")}
+    assert tus.post(None, final).status == 201
+    again = tus.post(None, final)
+    assert again.status == 400 and "GET /api/v1/videos" in detail(again), again
+    video, = weir_dir.videos()
+    assert (video["filename"], video["title"], video["size"]) == ("clip.mp4", "Mine", 7)
+
+
 def test_a_plain_client_is_told_where_the_video_is(tus):
     """The API's own clients need not take the upload's URL apart."""
     url = tus.upload(b"abc")
@@ -193,6 +205,23 @@ def test_get_of_an_upload_of_unknown_length(tus):
     tus.patch(url, 0, b"abc")
     found = shown(tus, url)
     assert (found["offset"], found["length"]) == (3, None)
+
+
+def test_the_size_of_a_video_is_not_known_before_its_end(tus, tus_server):
+    url = tus.create(6)
+    tus.patch(url, 0, b"abc")
+    assert tus_server.weir.video(video_id(url))["size"] is None
+    tus.patch(url, 3, b"def")
+    assert tus_server.weir.video(video_id(url))["size"] == 6
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "LOCK"])
+def test_01_also_what_is_not_for_this_method_is_tus(tus, method):
+    """`request` holds every answer to rule 1."""
+    answer = tus.request(method, tus.create(3), {"Content-Length": "0"})
+    assert answer.status == 405 and "patch" in answer.list("Allow"), answer
+    answer = tus.request("PATCH", None, {"Content-Length": "0"})
+    assert answer.status == 405 and "post" in answer.list("Allow"), answer
 
 
 def test_get_of_what_is_gone(tus):
@@ -257,6 +286,10 @@ def expect_busy(answer):
     assert answer.interim == []
 
 
+def detail(answer):
+    return json.loads(answer.body)["detail"]
+
+
 def test_a_full_queue_refuses_before_the_body(weir_dir):
     tus = client_of(weir_dir.start_api(QUEUE_MAX=2))
     done, open_one = tus.upload(b"abc"), tus.create(5 * MIB)
@@ -300,7 +333,43 @@ def test_limits_of_a_client_are_503(weir_dir, setting):
     for answer in answers:
         if answer.status != 201:
             expect_busy(answer)
+            assert re.search(rf" 3 .*\({setting}\).*\. .*try again", detail(answer), re.IGNORECASE), answer
     assert tus.patch(tus.location(created[-1]), 0, b"abc").status == 204, "what there is can go on"
+
+
+def test_the_limit_of_all_clients_is_named(weir_dir):
+    tus = client_of(weir_dir.start_api(UPLOADS_MAX=1, UPLOADS_PER_CLIENT=1, TRUSTED_PROXIES="127.0.0.1"))
+    assert tus.post(3, {"X-Forwarded-For": "198.51.100.1"}).status == 201
+    for client, setting in (("198.51.100.1", "UPLOADS_PER_CLIENT"), ("198.51.100.2", "UPLOADS_MAX")):
+        answer = tus.post(3, {"X-Forwarded-For": client})
+        expect_busy(answer)
+        assert f"({setting})" in detail(answer) and " 1 " in detail(answer), answer
+
+
+# --- what the log says ---
+
+def test_ordinary_pieces_are_not_told_of(weir_dir):
+    """One line each for the creation, a piece that broke off, the end, a deletion."""
+    api = weir_dir.start_api(LOG_LEVEL="info", LOG_FORMAT="json")
+    tus = client_of(api)
+    url = tus.create(9)
+    assert tus.patch(url, 0, b"abc").offset == 3
+    with tus.open_patch(url, 3, 6) as line:
+        line.send(b"d")
+    wait_for(lambda: "upload interrupted" in api.log, 10, "the interruption to be told of")
+    with tus.open_patch(url, 4) as line:
+        line.send(b"zz\r\n")
+        assert line.answer().status == 400
+    assert tus.patch(url, 4, b"efghi").offset == 9
+    assert tus.delete(tus.create(9)).status == 204
+    api.stop()
+    lines = [json.loads(line) for line in api.log.splitlines() if line.startswith("{")]
+    told = [(line["message"], line.get("from"), line.get("to"), line.get("bytes")) for line in lines
+            if line.get("video") == video_id(url)]
+    assert told == [("upload created", None, None, None), ("upload interrupted", 3, 4, None),
+                    ("upload interrupted", 4, 4, None), ("upload finished", None, None, 9)]
+    assert [line["message"] for line in lines if line.get("request") and line.get("video") != video_id(url)] == [
+        "upload created", "upload deleted"]
 
 
 @pytest.mark.parametrize("trusted", [None, "127.0.0.1"])
@@ -346,7 +415,7 @@ def test_14_only_origins_that_are_named(weir_dir):
             assert answer.header("Access-Control-Allow-Credentials") == "true"
             assert "origin" in answer.list("Vary")
     for origin in ("https://a.example.evil", "http://a.example", "https://b.example", "null"):
-        answer = tus.request("POST", None, {"Origin": origin, "Upload-Length": "3", "Content-Length": "0"}, checked=False)
+        answer = tus.request("POST", None, {"Origin": origin, "Upload-Length": "3", "Content-Length": "0"})
         assert answer.status == 403, answer
         assert answer.header("Access-Control-Allow-Origin") is None, answer
         assert answer.header("Access-Control-Allow-Credentials") is None

@@ -78,6 +78,15 @@ async function look() {
 
 /* --- playing --- */
 
+let silent = false; // it has no sound: nothing to turn on
+
+function hush(yes) {
+  silent = yes;
+  $('stage').classList.toggle('silent', yes);
+  $('sound-key').hidden = yes;
+  if (yes) $('unmute').hidden = true;
+}
+
 async function begin() {
   try {
     await video.play();
@@ -86,7 +95,7 @@ async function begin() {
     video.muted = true; // browsers let a page start by itself only without sound
     try {
       await video.play();
-      $('unmute').hidden = false;
+      $('unmute').hidden = silent;
     } catch {
       video.muted = false; // the viewer presses play
     }
@@ -114,6 +123,7 @@ function play() {
   if (Hls.isSupported()) playWithHls();
   else if (video.canPlayType('application/vnd.apple.mpegurl')) {
     video.onerror = interrupted;
+    video.onloadedmetadata = () => hush(video.audioTracks?.length === 0);
     video.src = `${base}/master.m3u8`;
     begin();
   } else say('This browser cannot play HLS video.');
@@ -131,6 +141,7 @@ function playWithHls() {
   window.weir = { hls, video }; // for tests and for curious people at the console
   hls.on(Hls.Events.MANIFEST_PARSED, () => {
     offerQualities(hls);
+    hush(hls.levels.every(({ videoCodec, audioCodec }) => videoCodec && !audioCodec));
     begin();
   });
   hls.on(Hls.Events.FRAG_BUFFERED, () => {
@@ -179,7 +190,7 @@ const keys = {
   ArrowRight: () => (video.currentTime += 5),
   j: () => (video.currentTime -= 10),
   l: () => (video.currentTime += 10),
-  m: () => (video.muted = !video.muted),
+  m: () => silent || (video.muted = !video.muted),
   f: () => (document.fullscreenElement ? document.exitFullscreen() : $('stage').requestFullscreen?.()),
   q: () => $('quality').focus(),
 };

@@ -153,9 +153,70 @@ START_TEST(json_lines_have_all_members)
     ck_assert_str_eq(member(object, "request"), "r-1");
     ck_assert_str_eq(member(object, "video"), "v_1");
     ck_assert_str_eq(member(object, "job"), "v_1.2");
-    ck_assert_str_eq(member(object, "status"), "200");
+    ck_assert_int_eq(json_integer_value(json_object_get(object, "status")), 200);
     ck_assert_str_eq(member(object, "nothing"), "-");
     json_decref(object);
+}
+END_TEST
+
+static const struct {
+    const char *key, *value;
+    bool is_number;
+} numbers[] = {
+    {"bytes", "0", true},
+    {"bytes", "123456789012345", true},
+    {"bytes", "1234567890123456", false}, /* a reader with doubles would change it */
+    {"ms", "0.25", true},
+    {"ms", "12345678901234.5", true},
+    {"ms", "12345678901234.56", false},
+    {"ms", "1.", false},
+    {"ms", ".5", false},
+    {"ms", "1.2.3", false},
+    {"ms", "nan", false},
+    {"count", "", false},
+    {"count", "007", false},
+    {"count", "-1", false},
+    {"count", "1e3", false},
+    {"count", " 1", false},
+    {"count", "1 ", false},
+    {"name", "1", false},
+};
+
+START_TEST(what_is_counted_is_a_number_in_json)
+{
+    log_init("api", LOG_INFO, LOG_JSON);
+    log_info(NULL, "m", numbers[_i].key, numbers[_i].value, "after", "x");
+    json_t *object = logged_json(), *value = json_object_get(object, numbers[_i].key);
+    ck_assert_int_eq(json_is_number(value), numbers[_i].is_number);
+    if (!numbers[_i].is_number)
+        ck_assert_str_eq(json_string_value(value), numbers[_i].value);
+    ck_assert_str_eq(member(object, "after"), "x");
+    json_decref(object);
+
+    log_init("api", LOG_INFO, LOG_TEXT);
+    log_info(NULL, "m", numbers[_i].key, numbers[_i].value, "after", "x");
+    ck_assert(str_ends(logged(), " after=x\n"));
+}
+END_TEST
+
+/* A number is there whole or not at all. */
+START_TEST(a_number_is_never_cut)
+{
+    static char filler[9000];
+    bool was_there = true;
+
+    log_init("api", LOG_INFO, LOG_JSON);
+    for (size_t len = 8000; len < 8190; len++) {
+        memset(filler, 'x', len);
+        filler[len] = '\0';
+        log_info(NULL, "m", "value", filler, "bytes", "123456789");
+        json_t *object = logged_json(), *value = json_object_get(object, "bytes");
+        ck_assert(value == NULL || json_integer_value(value) == 123456789);
+        ck_assert(was_there || value == NULL);
+        was_there = value != NULL;
+        json_decref(object);
+    }
+    ck_assert(!was_there);
 }
 END_TEST
 
@@ -273,6 +334,8 @@ int main(void)
     tcase_add_test(tcase, levels_are_obeyed);
     tcase_add_loop_test(tcase, values_are_escaped, 0, ARRAY_SIZE(values));
     tcase_add_test(tcase, json_lines_have_all_members);
+    tcase_add_loop_test(tcase, what_is_counted_is_a_number_in_json, 0, ARRAY_SIZE(numbers));
+    tcase_add_test(tcase, a_number_is_never_cut);
     tcase_add_test(tcase, long_lines_are_cut_and_stay_whole);
     tcase_add_test(tcase, what_was_cut_says_so);
     tcase_add_test(tcase, random_bytes_stay_json);

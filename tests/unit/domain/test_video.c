@@ -160,6 +160,18 @@ START_TEST(a_waiting_video)
     ck_assert_str_eq(json_get_string(links, "self"), "/api/v1/videos/" ID);
     ck_assert_ptr_null(json_object_get(links, "master"));
     ck_assert_ptr_null(json_object_get(json, "client")); /* for operators only */
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "size")), 123);
+}
+END_TEST
+
+START_TEST(a_video_whose_size_is_not_known_yet)
+{
+    struct queue_video v = waiting();
+
+    v.state = VIDEO_UPLOADING;
+    v.size_bytes = 0;
+    JSON_AUTO json_t *json = view(&v);
+    ck_assert(json_is_null(json_object_get(json, "size")));
 }
 END_TEST
 
@@ -242,6 +254,7 @@ int main(void)
     tcase_add_test(t, the_longest_texts_fit_into_a_record);
     tcase_add_loop_test(t, a_broken_record_is_refused, 0, (int)ARRAY_SIZE(broken_records));
     tcase_add_test(t, a_waiting_video);
+    tcase_add_test(t, a_video_whose_size_is_not_known_yet);
     tcase_add_test(t, a_completed_video);
     tcase_add_test(t, a_retried_video_plays_what_was_published_before);
     tcase_add_test(t, what_weir_wrote_itself_is_no_mistake_of_the_client);

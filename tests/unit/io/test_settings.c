@@ -226,9 +226,11 @@ END_TEST
 /* Runs settings_main in a child, with what it prints in *out; its result is the child's status (255: went on). */
 static int run_main(int argc, char **argv, struct buf *out)
 {
-    static const struct settings_option options[] = {{'q', "QUEUE_MAX"}};
+    bool once = false;
+    const struct settings_option options[] = {{.letter = 'q', .setting = "QUEUE_MAX"},
+                                              {.flag = "--reconcile-once", .ret_given = &once}};
     char path[128], block[1024];
-    int status, rest;
+    int status;
     size_t n;
 
     str_format(path, sizeof path, "%s/out", folder);
@@ -237,9 +239,9 @@ static int run_main(int argc, char **argv, struct buf *out)
         struct settings s;
         if (freopen(path, "w", stdout) == NULL || dup2(fileno(stdout), STDERR_FILENO) < 0)
             _exit(99);
-        int r = settings_main(CONFIG_API, "weir-api", "  -q N   bound\n", options, 1, argc, argv, &rest, &s);
+        int r = settings_main(CONFIG_API, "weir-api", "  -q N   bound\n", options, ARRAY_SIZE(options), argc, argv, &s);
         if (r < 0)
-            printf("queue_max=%u rest=%s\n", (unsigned)s.queue_max, rest < argc ? argv[rest] : "none");
+            printf("queue_max=%u once=%d\n", (unsigned)s.queue_max, once);
         fflush(stdout);
         _exit(r);
     }
@@ -257,10 +259,14 @@ static const struct {
     int status;
     const char *said;
 } main_cases[] = {
-    {{NULL}, 255, "queue_max=1000 rest=none"},
-    {{"-q", "7"}, 255, "queue_max=7 rest=none"},
+    {{NULL}, 255, "queue_max=1000 once=0"},
+    {{"-q", "7"}, 255, "queue_max=7 once=0"},
     {{"-q7", "-q", "8"}, 255, "queue_max=8"},
-    {{"--reconcile-once", "-q", "7"}, 255, "queue_max=7 rest=--reconcile-once"},
+    {{"--reconcile-once", "-q", "7"}, 255, "queue_max=7 once=1"},
+    {{"--bogus", "-q", "many"}, 2, "weir-api: unknown argument --bogus (--help lists the options)\n"},
+    {{"bogus", "--check-config"}, 2, "weir-api: unknown argument bogus"},
+    {{"-q", "7", "-x", "-y"}, 2, "weir-api: unknown argument -x"},
+    {{"--bogus", "--help"}, 0, "  -q N   bound\n"},
     {{"-q"}, 2, "weir-api: -q needs a value"},
     {{"-q", "many"}, 2, "weir-api: QUEUE_MAX=many (command line) must be a whole number"},
     {{"--version"}, 0, "weir-api " WEIR_VERSION "\n"},

@@ -9,6 +9,7 @@ const looks = {
   waiting: { verb: 'Try now', say: (task) => `${task.why} Trying again in ${secondsUntil(task.until)} s.` },
   paused: { verb: 'Resume', say: (task) => `Paused · ${share(task.sent, task.file.size)}` },
   failed: { verb: 'Try again', say: (task) => task.why },
+  over: { verb: '', say: (task) => task.why }, // it failed for good
   done: { verb: '', say: () => 'Uploaded' },
   cancelled: { verb: '', say: () => 'Cancelled' },
 };
@@ -60,7 +61,7 @@ export class Row {
   }
 
   showTask(task) {
-    const look = looks[task.state];
+    const look = looks[task.final ? 'over' : task.state];
     this.#show(task.state, look.verb, look.say(task), task.sent / task.file.size);
   }
 

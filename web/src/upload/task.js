@@ -7,6 +7,7 @@ const ENDPOINT = new URL('/api/v1/uploads', location.href).href;
 const RETRY_S = [1, 3, 5, 10, 20, 30];
 const RETRY_MOST_S = 60;
 const PASSING = new Set([408, 409, 423, 425, 429]); // and every 5xx
+const FINAL = new Set([400, 413, 415]); // the file, or what was said of it, will not do: the same again ends the same
 
 const sentences = {
   'queue-full': 'The server’s queue of videos is full at the moment.',
@@ -44,6 +45,7 @@ export class Task {
   state = 'queued';
   sent = 0; // bytes, of which the last ones may not have arrived
   why = ''; // it waits, or failed: a sentence
+  final = false; // it failed, and would again
   until = 0; // it waits: when it tries again
   meter = new Meter();
   #upload;
@@ -141,10 +143,12 @@ export class Task {
     const status = response?.getStatus() ?? 0;
 
     if (status >= 400 && status < 500 && !PASSING.has(status)) {
+      this.final = FINAL.has(status);
       return this.#become('failed', problemOf(response).detail ?? `The server refused it with status ${status}.`);
     }
     if (!response && !(await readable(this.file))) {
       if (this.state !== 'uploading') return undefined;
+      this.final = true;
       return this.#become('failed', 'The file can’t be read any more: it was moved or changed. Choose it again.');
     }
     if (this.state !== 'uploading') return undefined; // the reader was faster
