@@ -370,6 +370,41 @@ START_TEST(a_form_that_freezes_while_the_reconciler_does_is_whole_or_refused)
 }
 END_TEST
 
+static void finish_and_close(void *ctx)
+{
+    UPLOAD_RECORD_AUTO struct upload_record before = {0};
+    struct form *f = ctx;
+    struct err why = {0};
+
+    f->result = finish(f->upload, &why);
+    f->ended = true;
+    ok(upload_log_close(test_store, "raw", upload_video_id(f->upload), false, &before, &why));
+    clock_sleep_ms(3);
+}
+
+/* Another replica took it for dead just when it was finished: the closed log of a video that is there says nothing. */
+START_TEST(one_that_was_closed_after_its_end_stays)
+{
+    bool happened = true;
+
+    for (uint64_t nth = 1; happened; nth++) {
+        struct form f = {.upload = send_form()};
+        char id[ID_VIDEO_SIZE];
+        memcpy(id, upload_video_id(f.upload), sizeof id);
+        ok(queue_admit_drop(test_queue, id, &e));
+        faulty_store_interrupt(test_store, nth, finish_and_close, &f);
+        look_after(id);
+        faulty_store_interrupt(test_store, 0, NULL, NULL);
+        happened = f.ended;
+        upload_free(f.upload);
+        if (happened && f.result == 0)
+            ck_assert_msg(is_whole(id), "lost at %d", (int)nth);
+        ok(removal_delete(&test_library, id, NULL, &e));
+        ok(removal_forget(&test_library, id, &e));
+    }
+}
+END_TEST
+
 /* --- Places --- */
 
 /* A creation whose first bytes the store did not take, and which could not be deleted either. */
@@ -409,6 +444,7 @@ int main(void)
     tcase_add_loop_test(t, one_that_has_all_bytes_is_finished_without_its_client, 0, (int)ARRAY_SIZE(wholes));
     tcase_add_test(t, an_upload_whose_parts_are_refused_stops_no_pass);
     tcase_add_test(t, a_form_that_freezes_while_the_reconciler_does_is_whole_or_refused);
+    tcase_add_test(t, one_that_was_closed_after_its_end_stays);
     tcase_add_test(t, what_could_not_be_deleted_takes_no_place);
     suite_add_tcase(suite, t);
     return run_suite(suite);
