@@ -239,11 +239,10 @@ static int look_at_log(const struct reconcile_scope *scope, const struct library
         return delete_video(scope, v->id, "a partial upload that nobody took", counts, e);
     if (s->kind == UPLOAD_COMPLETING)
         return complete(scope, v, s, epoch, alive, counts, e);
-    if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts) && upload_state_full(s) && !alive &&
-        scope->uploads != NULL)
-        return finish(scope, s, counts, e);
-    if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts))
-        return keep_open(scope, v, s, epoch, counts, e);
+    if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts)) {
+        bool finishes = upload_state_full(s) && !alive && scope->uploads != NULL;
+        return finishes ? finish(scope, s, counts, e) : keep_open(scope, v, s, epoch, counts, e);
+    }
     if (alive)
         return s->kind == UPLOAD_CLOSED ? 0 : tell_redis(scope, v, counts, e);
     return give_up(scope, v->id, "an upload without a writer", counts, e);
