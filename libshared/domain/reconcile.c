@@ -40,6 +40,7 @@ static struct metric failures = METRIC_COUNTER("weir_reconcile_failures_total", 
 
 struct reconciler {
     const struct library *library;
+    struct upload_service *uploads;
     uint64_t pause_us; /* per video */
     uint64_t expiry_ms, abandoned_ms;
     char holder[ID_NONCE_SIZE];
@@ -60,6 +61,7 @@ int reconcile_new(const struct reconcile_options *options, struct reconciler **r
     if (r == NULL)
         return err_set(e, ERR_TEMPORARY, "reconciler: no memory");
     r->library = options->library;
+    r->uploads = options->uploads;
     r->pause_us = 1000000 / rate;
     r->expiry_ms = options->expiry_ms;
     r->abandoned_ms = options->abandoned_ms == 0 ? DEFAULT_ABANDONED_MS : options->abandoned_ms;
@@ -338,6 +340,7 @@ static int run_pass(struct reconciler *r, enum kind kind, bool dry_run, struct r
 {
     struct reconcile_scope scope = {
         .library = r->library,
+        .uploads = r->uploads,
         .expiry_ms = r->expiry_ms,
         .abandoned_ms = r->abandoned_ms,
         .dry_run = dry_run,

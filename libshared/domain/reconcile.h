@@ -13,19 +13,22 @@
  *   rebuild     the epoch key is missing     every video; the epoch key last
  *   finishing   every 20 s                   marked ids: between the store's word and the job
  *   expired     every 20 s                   uploads that their clients have not finished in time
- *   abandoned   every minute                 forms that have lost their writer; other uploads wait for their clients
+ *   abandoned   every minute                 forms that have lost their writer; other uploads wait for their clients,
+ *                                            but for those that have all bytes
  *   recent      Redis was away or changed,   videos of which something was written within the last hour
  *               or somebody asked
  *   daily       once a day                   every video: deletions again, and what nothing names any more
  */
 
 struct reconciler;
+struct upload_service;
 
 struct reconcile_options {
-    const struct library *library; /* borrowed */
-    uint64_t videos_per_second;    /* bound on the rate of a pass; 0: 200 */
-    uint64_t expiry_ms;            /* UPLOAD_EXPIRY_S, for those that don't tell when they expire; 0: never */
-    uint64_t abandoned_ms;         /* a form without a writer and a new record for so long is taken back; 0: 2 min */
+    const struct library *library;  /* borrowed */
+    struct upload_service *uploads; /* borrowed: finishes those that have all bytes; NULL: their clients do */
+    uint64_t videos_per_second;     /* bound on the rate of a pass; 0: 200 */
+    uint64_t expiry_ms;             /* UPLOAD_EXPIRY_S, for those that don't tell when they expire; 0: never */
+    uint64_t abandoned_ms;          /* a form without a writer and a new record for so long is taken back; 0: 2 min */
 };
 int reconcile_new(const struct reconcile_options *options, struct reconciler **ret, struct err *e)
     __attribute__((warn_unused_result));

@@ -56,11 +56,15 @@ static int give_up(const struct reconcile_scope *scope, const char *video_id, co
 {
     const struct library *l = scope->library;
     UPLOAD_RECORD_AUTO struct upload_record before = {.kind = UPLOAD_CREATED};
+    struct store_info source;
     int r = 0;
 
     if (!scope->dry_run)
         r = upload_log_close(l->store, l->raw, video_id, true, &before, e);
     if (r != 0 || before.kind == UPLOAD_COMPLETING)
+        return r;
+    r = store_head(l->store, l->raw, layout_source(video_id).s, &source, e); /* it may have been closed after its end */
+    if (r != -ERR_NOT_FOUND)
         return r;
     return delete_video(scope, video_id, why, counts, e);
 }
@@ -171,6 +175,18 @@ static int conclude(const struct reconcile_scope *scope, const struct upload_sta
     return r == 0 ? tell_cache(scope, s, epoch, e) : r;
 }
 
+/* The last bytes were with its writer, who may wake up and make the object. Before he tells anybody he looks whether the log
+ * was closed: so what is there after that is kept, and what comes later was told to nobody. */
+static int close_and_look(const struct reconcile_scope *scope, const struct upload_state *s, bool *ret_done,
+                          struct err *e)
+{
+    const struct library *l = scope->library;
+    UPLOAD_RECORD_AUTO struct upload_record before = {0};
+
+    int r = upload_log_close(l->store, l->raw, s->video_id, false, &before, e);
+    return r == 0 ? upload_complete(l, s, ret_done, e) : r;
+}
+
 /* Every byte was there, the rest can be done by anyone. */
 static int complete(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
                     const char *epoch, bool alive, struct reconcile_counts *counts, struct err *e)
@@ -186,6 +202,9 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
         return r;
     if (!done && alive)
         return v->record != NULL ? tell_redis(scope, v, counts, e) : 0;
+    r = done ? 0 : close_and_look(scope, s, &done, e);
+    if (r != 0)
+        return r;
     if (!done && upload_facts_resumable(&s->facts)) /* else they were with its writer */
         log_error(&(struct log_ids){.video = v->id}, "the store has lost the bytes of an upload");
     if (!done)
@@ -194,7 +213,19 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
     return r == 0 ? conclude(scope, s, epoch, counts, e) : r;
 }
 
-static int look_at_log(const struct reconcile_scope *scope, const struct library_video *v, const struct upload_state *s,
+/* Its client has sent everything and has not come back, or its server died before the completing record. */
+static int finish(const struct reconcile_scope *scope, struct upload_state *s, struct reconcile_counts *counts,
+                  struct err *e)
+{
+    counts->completed++;
+    if (scope->dry_run)
+        return 0;
+    int r = upload_finish_full(scope->uploads, s, e);
+    bool elsewhere = r == -ERR_BUSY || r == -ERR_STALE || r == -ERR_NOT_FOUND; /* somebody is at it, or has ended it */
+    return elsewhere ? 0 : r;
+}
+
+static int look_at_log(const struct reconcile_scope *scope, const struct library_video *v, struct upload_state *s,
                        const char *epoch, struct reconcile_counts *counts, struct err *e)
 {
     bool alive;
@@ -208,8 +239,10 @@ static int look_at_log(const struct reconcile_scope *scope, const struct library
         return delete_video(scope, v->id, "a partial upload that nobody took", counts, e);
     if (s->kind == UPLOAD_COMPLETING)
         return complete(scope, v, s, epoch, alive, counts, e);
-    if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts))
-        return keep_open(scope, v, s, epoch, counts, e);
+    if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts)) {
+        bool finishes = upload_state_full(s) && !alive && scope->uploads != NULL;
+        return finishes ? finish(scope, s, counts, e) : keep_open(scope, v, s, epoch, counts, e);
+    }
     if (alive)
         return s->kind == UPLOAD_CLOSED ? 0 : tell_redis(scope, v, counts, e);
     return give_up(scope, v->id, "an upload without a writer", counts, e);
@@ -284,14 +317,14 @@ static int collect(const struct reconcile_scope *scope, const struct library_vid
     return r;
 }
 
-/* One that is cached waits for its client: nothing of it is read until it expires. */
+/* One that is cached waits for its client, unless it has all bytes: nothing of it is read until it expires. */
 static int waits_for_client(const struct reconcile_scope *scope, const char *video_id, bool *ret, struct err *e)
 {
     UPLOAD_STATE_AUTO struct upload_state cached = {0};
     char epoch[QUEUE_EPOCH_SIZE];
 
     int r = upload_cache_get(scope->library->queue, video_id, epoch, &cached, NULL, NULL, e);
-    *ret = r == 0 && cached.seq > 0 && upload_facts_resumable(&cached.facts);
+    *ret = r == 0 && cached.seq > 0 && upload_facts_resumable(&cached.facts) && !upload_state_full(&cached);
     return r == -ERR_BUSY ? 0 : unless_deleted(r);
 }
 

@@ -7,7 +7,8 @@
 
 struct reconcile_scope {
     const struct library *library;
-    uint64_t expiry_ms, abandoned_ms; /* see struct reconcile_options */
+    struct upload_service *uploads;
+    uint64_t expiry_ms, abandoned_ms; /* these four: see struct reconcile_options */
     bool dry_run;                     /* only count */
     bool patient;                     /* reservations may be lost, so every unfinished upload counts as alive */
     bool collecting;                  /* deletions again, and leftovers */

@@ -117,7 +117,7 @@ static int set_facts(struct upload *u, const struct upload_spec *spec, struct up
     if (spec->secret != NULL)
         sha256_hex(spec->secret, strlen(spec->secret), f->secret_hash);
     f->metadata = mem_strdup(spec->metadata);
-    f->concat = mem_strdup(spec->concat);
+    f->concat = upload_concat_public(spec->concat);
     bool ok = (f->metadata != NULL) == (spec->metadata != NULL) && (f->concat != NULL) == (spec->concat != NULL);
     return ok ? 0 : err_set(e, ERR_TEMPORARY, "no memory for an upload");
 }
@@ -235,14 +235,42 @@ static int check_secret(const struct upload_state *s, const char *secret, struct
     return 0;
 }
 
+/* Whoever is told that it has expired must not see it go on later: nothing may follow in its log. ERR_BUSY: its writer has
+ * completed it just now. */
+static int end_expired(const struct library *l, const char *video_id, struct err *e)
+{
+    UPLOAD_RECORD_AUTO struct upload_record before = {0};
+
+    int r = upload_log_close(l->store, l->raw, video_id, true, &before, e);
+    if (r != 0)
+        return r;
+    if (before.kind == UPLOAD_COMPLETING)
+        return err_set(e, ERR_BUSY, "the upload is being finished");
+    return err_set(e, ERR_STALE, "the upload has expired");
+}
+
 /* A finished one does not expire. */
-static int check_alive(const struct upload_state *s, struct err *e)
+static int check_alive(const struct library *l, const struct upload_state *s, struct err *e)
 {
     if (s->kind == UPLOAD_CLOSED)
         return err_set(e, ERR_STALE, "the upload was deleted or given up");
     if (s->kind != UPLOAD_COMPLETING && s->facts.expires_ms != 0 && clock_wall_ms() > s->facts.expires_ms)
-        return err_set(e, ERR_STALE, "the upload has expired");
+        return end_expired(l, s->video_id, e);
     return 0;
+}
+
+int upload_check_alive(struct upload *u, struct err *e)
+{
+    bool deleted = false;
+
+    int r = check_alive(u->library, &u->state, e);
+    if (r == 0)
+        r = queue_deleted(u->library->queue, u->video_id, &deleted, e);
+    if (r == 0 && deleted)
+        r = err_set(e, ERR_STALE, "the upload was deleted");
+    if (r == -ERR_STALE)
+        u->stage = UPLOAD_LOST;
+    return r;
 }
 
 static int see_own(struct upload_service *s, const char *video_id, const char *secret, struct sight *ret, struct err *e)
@@ -251,10 +279,16 @@ static int see_own(struct upload_service *s, const char *video_id, const char *s
         return err_set(e, ERR_NOT_FOUND, "there is no such upload");
     int r = see(s, video_id, ret, e);
     if (r == 0 && ret->state.kind == UPLOAD_CLOSED && ret->state.facts.part_size == 0) /* emptied: nobody's */
-        return check_alive(&ret->state, e);
+        return check_alive(s->options.library, &ret->state, e);
     if (r == 0)
         r = check_secret(&ret->state, secret, e);
-    return r == 0 ? check_alive(&ret->state, e) : r;
+    if (r != 0)
+        return r;
+    r = check_alive(s->options.library, &ret->state, e);
+    if (r != -ERR_BUSY)
+        return r;
+    upload_state_release(&ret->state);
+    return read_log(s, video_id, ret, e);
 }
 
 static void hand_over(struct sight *s, struct upload_state *ret)
@@ -274,7 +308,7 @@ int upload_find(struct upload_service *s, const char *video_id, const char *secr
     return r;
 }
 
-static int finish_now(struct upload_service *s, struct upload_state *state, struct err *e)
+int upload_finish_full(struct upload_service *s, struct upload_state *state, struct err *e)
 {
     struct queue_video video = {0};
     struct upload *u = NULL;
@@ -327,7 +361,8 @@ int upload_look(struct upload_service *s, const char *video_id, const char *secr
     }
     if (r != 0)
         return r;
-    if (upload_state_full(&seen->state) && seen->state.kind != UPLOAD_COMPLETING && finish_now(s, &seen->state, e) != 0)
+    if (upload_state_full(&seen->state) && seen->state.kind != UPLOAD_COMPLETING &&
+        upload_finish_full(s, &seen->state, e) != 0)
         return err_set(e, ERR_BUSY, "every byte is there, and the upload is being finished; ask again in a moment");
     hand_over(seen, ret);
     return 0;
@@ -411,7 +446,7 @@ static int take_lease(struct upload *u, bool full, uint64_t deadline_ms, enum up
     upload_table_leased(u, true);
     r = take_up(u, fence == u->fence, &cached, e);
     u->fence = fence;
-    return r == 0 ? check_alive(&u->state, e) : r;
+    return r == 0 ? check_alive(u->library, &u->state, e) : r;
 }
 
 /* Ends a session without a word to the log. */

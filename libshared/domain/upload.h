@@ -51,7 +51,7 @@ struct upload_spec {
     const char *title, *description, *filename; /* checked (video_check_text); unused for UPLOAD_PARTIAL */
     uint64_t length;                            /* bytes, or UPLOAD_LENGTH_UNKNOWN */
     const char *secret;                         /* of the upload's URL; NULL for UPLOAD_FORM */
-    const char *metadata, *concat;              /* as received, NULL: none */
+    const char *metadata, *concat;              /* as received, NULL: none; of concat the URLs' secrets are not kept */
 };
 /* Before the first byte: stores the video's record (but for a partial one) and opens the log. A form becomes its writer at
  * once, any other with its first byte. ERR_TOO_LARGE: more than UPLOAD_MAX_SIZE. */
@@ -116,6 +116,11 @@ struct layout_key upload_source(enum upload_origin origin, const char *video_id)
 
 /* Its client may come back to it. Others, a form or a final upload of a concatenation, go when their request fails. */
 bool upload_facts_resumable(const struct upload_facts *f);
+
+/* Finishes one whose bytes are all recorded, as its client would; *state is what is recorded then. Failures as of
+ * upload_resume and upload_finish. */
+int upload_finish_full(struct upload_service *s, struct upload_state *state, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* For the reconciler: brings an upload whose newest record is `completing` to its end without its writer, which may still
  * be at it too. *ret_done false: the bytes are not there (they were never acknowledged). */

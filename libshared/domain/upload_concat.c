@@ -1,11 +1,30 @@
 #include "upload_session.h"
 
 #include "base/mem.h"
+#include "base/str.h"
+#include "proto/tus_url.h"
 
 #include <string.h>
 
 #define COPY_MOST (UINT64_C(512) << 20) /* bytes of a part; larger ones take the store too long for one request */
 #define COPY_PARTS 5000                 /* of the largest file: leaves numbers for what is streamed in between */
+
+char *upload_concat_public(const char *received)
+{
+    static const char final[] = "final;";
+    struct tus_name name;
+    BUF_AUTO struct buf text;
+    size_t len;
+
+    buf_init(&text, UPLOAD_CONCAT_MAX);
+    if (received == NULL || !str_starts(received, final))
+        return mem_strdup(received);
+    buf_append(&text, final, sizeof final - 1);
+    for (const char *rest = received + sizeof final - 1, *url; (url = tus_url_next(&rest, &len)) != NULL;)
+        if (tus_url_parse(url, len, &name))
+            buf_printf(&text, "%s%s", text.len > sizeof final - 1 ? " " : "", name.video_id);
+    return buf_detach(&text);
+}
 
 /* A part must have as many bytes as S3 wants, but for the last one of all. So the bytes of a partial upload are copied
  * inside the store where they fill parts, and stream through this process where they don't: at its beginning, as many as the

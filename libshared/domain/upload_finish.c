@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "domain/outcome.h"
 #include "domain/removal.h"
 #include "domain/upload_broom.h"
 #include "domain/upload_log.h"
@@ -56,14 +57,15 @@ static bool must_look(int r)
     return r == -ERR_CONFLICT || r == -ERR_NOT_FOUND || r == -ERR_STALE;
 }
 
-/* What was acknowledged is not thrown away for one answer of a store that may be in need of repair itself. */
+/* What was acknowledged is not thrown away for one answer of a store that may be in need of repair itself. It is no reason
+ * for the reconciler to leave all others: not ERR_TEMPORARY. */
 static int miss_parts(const struct upload_state *s, struct err *e)
 {
     struct err why = *e;
 
     log_error(&(struct log_ids){.video = s->video_id}, "the store refuses parts of an upload that it has confirmed",
               "error", why.text);
-    return err_set(e, ERR_TEMPORARY, "the store refuses parts of the upload that it has confirmed");
+    return err_set(e, ERR_BUSY, "the store refuses parts of the upload that it has confirmed");
 }
 
 int upload_complete(const struct library *l, const struct upload_state *completing, bool *ret_done, struct err *e)
@@ -108,11 +110,19 @@ static int read_record(const struct library *l, const char *video_id, struct buf
     return buf_check(record, "video record", e);
 }
 
-static int enqueue(const struct library *l, const struct upload_state *s, struct buf *record, bool *ret_existed,
-                   struct err *e)
+/* Deleted while it was completed: what came after the deletion goes too. */
+static int follow_deletion(const struct library *l, const char *video_id, struct err *e)
 {
     struct err ignored = {0};
 
+    if (removal_objects(l, video_id, NULL, &ignored) != 0)
+        log_warn(&(struct log_ids){.video = video_id}, "left to the reconciler", "error", ignored.text);
+    return err_set(e, ERR_NOT_FOUND, "the video was deleted during its upload");
+}
+
+static int enqueue(const struct library *l, const struct upload_state *s, struct buf *record, bool *ret_existed,
+                   struct err *e)
+{
     int r = read_record(l, s->video_id, record, e);
     if (r != 0)
         return r;
@@ -129,12 +139,7 @@ static int enqueue(const struct library *l, const struct upload_state *s, struct
         *ret_existed = true;
         return 0;
     }
-    if (r == -ERR_NOT_FOUND) { /* deleted while it was completed: what came after the deletion goes too */
-        if (removal_objects(l, s->video_id, NULL, &ignored) != 0)
-            log_warn(&(struct log_ids){.video = s->video_id}, "left to the reconciler", "error", ignored.text);
-        return err_set(e, ERR_NOT_FOUND, "the video was deleted during its upload");
-    }
-    return r;
+    return r == -ERR_NOT_FOUND ? follow_deletion(l, s->video_id, e) : r;
 }
 
 /* The source is there: makes the job. A partial upload has none, and counts as open until it expires. */
@@ -299,15 +304,34 @@ static int store_parts(struct upload *u, struct err *e)
     return r == 0 && !done ? err_set(e, ERR_TEMPORARY, "the store has forgotten the upload") : r;
 }
 
+/* The bytes are with this writer alone. Who takes him for dead closes the log, then looks for the object; here it is the
+ * other way round, so that one of the two sees the other before anything is told, or removed. */
+static int check_not_closed(const struct upload *u, struct err *e)
+{
+    const struct library *l = u->library;
+    struct store_info info;
+    bool deleted = false;
+
+    int r = store_head(l->store, l->raw, layout_log(u->video_id, u->state.seq + 1).s, &info, e);
+    if (r != 0)
+        return r == -ERR_NOT_FOUND ? 0 : r;
+    r = outcome_video_deleted(l->store, l->raw, u->video_id, &deleted, e);
+    if (r == 0 && deleted)
+        return follow_deletion(l, u->video_id, e);
+    return r == 0 ? err_set(e, ERR_STALE, "the upload was taken for abandoned") : r;
+}
+
 static int store_single(struct upload *u, const struct upload_tail *tails, size_t tail_count, struct err *e)
 {
     bool there = false;
 
     int r = put_whole(u->library, &u->state, tails, tail_count, u->fills ? &u->filling : NULL, e);
-    if (!must_look(r))
-        return r;
-    r = find_source(u->library, &u->state, &there, e);
-    return r == 0 && !there ? err_set(e, ERR_STALE, "the upload was closed, or its source went again") : r;
+    if (must_look(r)) {
+        r = find_source(u->library, &u->state, &there, e);
+        if (r == 0 && !there)
+            return err_set(e, ERR_STALE, "the upload was closed, or its source went again");
+    }
+    return r == 0 && !upload_state_whole(&u->state) ? check_not_closed(u, e) : r;
 }
 
 /* *ret_tails, owned: the tails that a single object begins with. */
@@ -437,15 +461,15 @@ int upload_delete(struct upload_service *s, const struct upload_state *found, st
     uint64_t seq;
 
     int r = upload_log_newest(l->store, l->raw, found->video_id, &newest, &seq, e);
-    if (r != 0)
-        return r;
-    if (newest.kind == UPLOAD_COMPLETING && found->facts.origin != UPLOAD_PARTIAL)
+    if (r == 0 && newest.kind == UPLOAD_COMPLETING && found->facts.origin != UPLOAD_PARTIAL)
         return err_set(e, ERR_CONFLICT, "the upload is finished: delete its video instead");
-    r = removal_delete(l, found->video_id, &deleted, e);
-    if (deleted) {
+    if (r == 0)
+        r = removal_delete(l, found->video_id, &deleted, e);
+    if (deleted)
         upload_table_forget(s, found->video_id);
+    /* also when the store can't be told now: should its client go on with it, the next record counts it again */
+    if (deleted || r == -ERR_TEMPORARY)
         (void)!upload_open_end(l->queue, found->video_id, found->facts.client, NULL); /* else when it expires */
-    }
     if (r != 0 && deleted) {
         log_warn(&(struct log_ids){.video = found->video_id}, "left to the reconciler", "error", e->text);
         return 0;

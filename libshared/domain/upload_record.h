@@ -15,7 +15,7 @@
 
 #define UPLOAD_RECORD_MAX (2 * 1024 * 1024) /* bytes of the JSON: 10000 parts fit */
 #define UPLOAD_METADATA_MAX 8192            /* bytes of Upload-Metadata as received */
-#define UPLOAD_CONCAT_MAX (64 * 1024)       /* bytes of Upload-Concat as received */
+#define UPLOAD_CONCAT_MAX (64 * 1024)       /* bytes of Upload-Concat */
 #define UPLOAD_CLIENT_SIZE 64
 #define UPLOAD_HASH_SIZE 65 /* SHA-256 in hex, NUL */
 #define UPLOAD_LENGTH_UNKNOWN UINT64_MAX
@@ -42,7 +42,7 @@ struct upload_facts {
     uint64_t part_size;                 /* bytes: the least of every part but the last */
     char secret_hash[UPLOAD_HASH_SIZE]; /* of the upload URL's secret; "" for UPLOAD_FORM */
     char client[UPLOAD_CLIENT_SIZE];    /* address of the creator */
-    char *metadata, *concat;            /* Upload-Metadata, Upload-Concat as received; owned, NULL: none */
+    char *metadata, *concat; /* Upload-Metadata as received, Upload-Concat with ids for URLs; owned, NULL: none */
 };
 void upload_facts_release(struct upload_facts *f); /* NULL-tolerant, repeatable */
 

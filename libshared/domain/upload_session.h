@@ -129,6 +129,11 @@ void upload_table_tick(struct upload_service *s, bool renew);
 /* Ends those that linger. */
 void upload_table_clear(struct upload_service *s);
 
+/* --- upload.c --- */
+
+/* Whether it is still there, for an answer that no record was needed for. ERR_STALE: it was deleted, or has expired. */
+int upload_check_alive(struct upload *u, struct err *e) __attribute__((warn_unused_result));
+
 /* --- upload_service.c --- */
 
 /* Before anything is done for a new upload. ERR_BUSY: the queue was full a moment ago. */
@@ -182,5 +187,11 @@ int upload_pending_tails(const struct upload *u, struct upload_tail **ret, size_
 int upload_bring_to_end(struct upload_service *s, const struct upload_state *completing, const char *epoch,
                         struct err *e) __attribute__((warn_unused_result));
 int upload_take_back(struct upload *u, struct err *e) __attribute__((warn_unused_result));
+
+/* --- upload_concat.c --- */
+
+/* What is kept of Upload-Concat, owned: without the secrets of the partial uploads, so their ids alone. NULL for NULL, or
+ * without memory. */
+char *upload_concat_public(const char *received) __attribute__((warn_unused_result));
 
 #endif

@@ -610,8 +610,11 @@ int upload_pause(struct upload *u, struct err *e)
     if (u->holding)
         upload_discard(u);
     bool broken = u->broken;
+    uint64_t seq = u->state.seq;
     r = record_all(u, false, e);
     if (r == 0 && broken)
         r = err_set(e, ERR_TEMPORARY, "a part of the upload got lost");
+    if (r == 0 && u->state.seq == seq) /* else its record would have met the end of the log */
+        r = upload_check_alive(u, e);
     return r == 0 ? upload_cache(u, e) : r;
 }

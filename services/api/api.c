@@ -36,6 +36,7 @@ static int open_reconciler(struct api *api, struct err *e)
 {
     const struct reconcile_options options = {
         .library = &api->library,
+        .uploads = api->uploads,
         .expiry_ms = api->settings->upload_expiry_s * 1000,
     };
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "domain/layout.h"
 #include "domain/removal.h"
 
@@ -114,6 +115,32 @@ START_TEST(a_partial_upload_is_no_video)
 }
 END_TEST
 
+/* What opens the partial uploads is neither stored nor told; whatever form their URLs have. */
+START_TEST(their_secrets_are_not_kept)
+{
+    struct concat c = make_partials(service, shapes[0]);
+    const char *first = c.partial[0].id, *second = c.partial[1].id;
+    UPLOAD_STATE_AUTO struct upload_state s = {0};
+    struct upload_spec spec = final_spec;
+    struct upload *u = new_final(service);
+    char received[512], kept[128];
+    struct file whole = {0};
+
+    str_format(received, sizeof received, "final;/files/%s~" SECRET "  http://host/p/%s%%7E" SECRET "?q=/x %s~" SECRET,
+               first, second, first);
+    str_format(kept, sizeof kept, "final;%s %s %s", first, second, first);
+    spec.concat = received;
+    ok(upload_begin(u, &spec, &e));
+    memcpy(whole.id, upload_video_id(u), sizeof whole.id);
+    s = folded(&whole);
+    ck_assert_str_eq(s.facts.concat, kept);
+    MEM_AUTO char *created = object_text("raw", layout_log(whole.id, 1).s);
+    ck_assert_ptr_null(strstr(created, SECRET));
+    ck_assert(!upload_facts_resumable(&s.facts));
+    upload_free(u);
+}
+END_TEST
+
 START_TEST(partials_become_one_file)
 {
     struct concat c = make_partials(service, shapes[_i]);
@@ -219,6 +246,7 @@ int main(void)
     tcase_add_checked_fixture(t, upload_up, upload_down);
     tcase_set_timeout(t, 240);
     tcase_add_test(t, a_partial_upload_is_no_video);
+    tcase_add_test(t, their_secrets_are_not_kept);
     tcase_add_loop_test(t, partials_become_one_file, 0, (int)ARRAY_SIZE(shapes));
     tcase_add_test(t, only_finished_partials_are_taken);
     tcase_add_test(t, a_final_is_no_larger_than_any_file);
