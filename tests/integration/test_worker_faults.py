@@ -237,10 +237,10 @@ def test_11_a_child_that_hangs_fails_the_attempt(weir_dir):
 
 def test_11_progress_keeps_the_watchdog_quiet(weir_dir):
     start_api(weir_dir)
-    start_obedient(weir_dir, TRANSCODE_STALL_MS=1500)
+    start_obedient(weir_dir, TRANSCODE_STALL_MS=3000)
     gate = Gate(weir_dir.folder)
     video_id = upload(weir_dir, ["segment"], ["until", gate.path])
-    time.sleep(4)
+    time.sleep(6)
     gate.open()
     assert weir_dir.wait_for_state(video_id, "completed")["attempts"] == 1
 
