@@ -458,7 +458,7 @@ def test_28_cancel_while_active(weir, gate):
     weir.wait_for_state(video_id, "cancelled")
     check_settled(weir, video_id, "cancelled")
     wait_for(lambda: versions(weir, video_id) == set(), 5, "its output to go")
-    assert worker.metric('weir_worker_jobs_total{result="cancelled"}') == 1
+    wait_for(lambda: worker.metric('weir_worker_jobs_total{result="cancelled"}') == 1, 5, "the job to be counted")
     # afterwards it can be asked for again
     gate.open()
     assert weir.api().request("POST", f"/api/v1/videos/{video_id}/retry").status in (200, 201, 202)
