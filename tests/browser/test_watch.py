@@ -171,7 +171,7 @@ def test_a_video_that_is_deleted_while_it_is_watched(browser, watch, weir, video
     assert browser.evaluate("video.hidden")
 
 
-@pytest.mark.parametrize("video_id", [new_video_id(), "v_nonsense"])
+@pytest.mark.parametrize("video_id", [new_video_id(), "v_nonsense"], ids=["unknown", "malformed"])
 def test_a_video_that_does_not_exist(browser, watch, video_id):
     browser.expected = ["404"]
     watch(video_id)

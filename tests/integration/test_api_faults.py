@@ -55,7 +55,7 @@ def test_waits_for_the_store_at_the_start(weir_minio):
     api.wait_for_log(r"waiting .*127.0.0.1", timeout=40)
     weir_minio.store.server.start()
     api.wait_until_ready(timeout=60)
-    weir_minio.upload(b"x")
+    wait_for(lambda: weir_minio.post([("video", "a.mp4", b"x")]).status == 201, 10, "the first rebuild, then an upload")
 
 
 def test_ends_while_it_waits(weir_dir):

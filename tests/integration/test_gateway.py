@@ -118,7 +118,7 @@ def test_the_log_keeps_the_secrets_of_uploads(weir_dir, gateway, tmp_path):
 @pytest.mark.parametrize("fields", [[], ["Expect: 100-continue"]])
 def test_full_queue_refuses_before_the_body(weir_dir, gateway, fields):
     url = gateway(weir_dir.start_api(QUEUE_MAX=0))
-    answer = send_raw(url, post_head(url, 1 << 30, *fields), timeout=2)  # the gateway waits for the body
+    answer = send_raw(url, post_head(url, 1 << 30, *fields), timeout=5)  # the gateway waits for the body
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 "), answer  # and no 100 Continue before it
     assert re.search(rb"^retry-after: \d+\r?$", head, re.M | re.I)

@@ -38,7 +38,7 @@ def open_bucket(minio):
     """MinIO with a bucket that anybody may read."""
     from weirtest import MinioStore
     store = MinioStore(minio, "plays-alone")
-    minio.call("PUT", f"/{store.processed}")
+    assert minio.call("PUT", f"/{store.processed}")[0] == 200
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action":
               ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{store.processed}/*"]}]}
     status, body = minio.call("PUT", f"/{store.processed}", {"policy": ""}, json.dumps(policy).encode())

@@ -289,7 +289,7 @@ def test_a_fast_client_does_not_starve_a_slow_one(weir_dir):
                 time.sleep(0.03)
             before = time.monotonic()
             assert line.answer().status == 204
-            assert time.monotonic() - before < 3
+            assert time.monotonic() - before < 8
     finally:
         ended.set()
         for thread in threads:

@@ -237,10 +237,10 @@ def test_11_a_child_that_hangs_fails_the_attempt(weir_dir):
 
 def test_11_progress_keeps_the_watchdog_quiet(weir_dir):
     start_api(weir_dir)
-    start_obedient(weir_dir, TRANSCODE_STALL_MS=1500)
+    start_obedient(weir_dir, TRANSCODE_STALL_MS=3000)
     gate = Gate(weir_dir.folder)
     video_id = upload(weir_dir, ["segment"], ["until", gate.path])
-    time.sleep(4)
+    time.sleep(6)
     gate.open()
     assert weir_dir.wait_for_state(video_id, "completed")["attempts"] == 1
 
@@ -458,7 +458,7 @@ def test_28_cancel_while_active(weir, gate):
     weir.wait_for_state(video_id, "cancelled")
     check_settled(weir, video_id, "cancelled")
     wait_for(lambda: versions(weir, video_id) == set(), 5, "its output to go")
-    assert worker.metric('weir_worker_jobs_total{result="cancelled"}') == 1
+    wait_for(lambda: worker.metric('weir_worker_jobs_total{result="cancelled"}') == 1, 5, "the job to be counted")
     # afterwards it can be asked for again
     gate.open()
     assert weir.api().request("POST", f"/api/v1/videos/{video_id}/retry").status in (200, 201, 202)

@@ -24,8 +24,8 @@ def test_a_video_is_published(weir, tmp_path):
     assert video["attempts"] == 1 and video["playable"] and video["error"] is None
     assert [r["name"] for r in video["renditions"]] == ["240p"] and video["duration"] > 0
     assert f"{video_id}/{outcome['version']}/poster.jpg" in weir.processed_keys(f"{video_id}/")
-    assert worker.metric('weir_worker_jobs_total{result="completed"}') == 1
-    assert worker.metric("weir_worker_active") == 0
+    wait_for(lambda: worker.metric('weir_worker_jobs_total{result="completed"}') == 1, 5, "the job to be counted")
+    wait_for(lambda: worker.metric("weir_worker_active") == 0, 5, "the slot to be free")
     assert worker.metric("weir_worker_source_bytes_total") > 0
     assert "step done" in worker.log and f"job={video_id}.1" in worker.log
 
@@ -219,7 +219,7 @@ def test_the_end_of_a_job_brings_the_next(weir_dir):
     moves = {(video, state): ms for ms, video, state in transitions(weir_dir)}
     for ended, begun in zip(ids, ids[1:]):
         assert moves[begun, "active"] - moves[ended, "completed"] in (0, 1)
-    assert worker.metric("weir_worker_active") == 0
+    wait_for(lambda: worker.metric("weir_worker_active") == 0, 5, "the slot to be free")
 
 
 def test_waits_for_redis_at_the_start(weir_dir):

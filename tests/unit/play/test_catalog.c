@@ -114,7 +114,7 @@ START_TEST(a_published_video_is_found_within_a_second)
     publish(1, version);
     uint64_t start_ms = clock_mono_ms();
     while (catalog_newest(catalog, video, found, &e) != 0)
-        ck_assert_uint_lt(clock_mono_ms() - start_ms, CATALOG_ABSENT_MS + 500);
+        ck_assert_uint_lt(clock_mono_ms() - start_ms, CATALOG_ABSENT_MS + 2000);
     ck_assert_str_eq(found, version);
 }
 END_TEST
@@ -130,7 +130,7 @@ START_TEST(a_deleted_video_is_gone_within_three_seconds)
     ck_assert_int_eq(store_put_bytes(store, "raw", layout_deleted(video).s, "{}", 2, &none, &e), 0);
     uint64_t start_ms = clock_mono_ms();
     while (catalog_newest(catalog, video, found, &e) == 0 || catalog_check(catalog, video, version, &e) == 0)
-        ck_assert_uint_lt(clock_mono_ms() - start_ms, CATALOG_FRESH_MS + 500);
+        ck_assert_uint_lt(clock_mono_ms() - start_ms, CATALOG_FRESH_MS + 2000);
 }
 END_TEST
 
@@ -147,7 +147,7 @@ START_TEST(a_store_that_fails_is_left_alone_for_a_moment)
     ck_assert_ptr_nonnull(strstr(e.text, "a moment ago"));
     uint64_t start_ms = clock_mono_ms();
     while (catalog_newest(catalog, video, found, &e) != 0)
-        ck_assert_uint_lt(clock_mono_ms() - start_ms, CATALOG_FAILED_MS + 500);
+        ck_assert_uint_lt(clock_mono_ms() - start_ms, CATALOG_FAILED_MS + 2000);
     ck_assert_str_eq(found, version);
 }
 END_TEST
