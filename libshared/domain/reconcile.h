@@ -14,7 +14,7 @@
  *   finishing   every 20 s                   marked ids: between the store's word and the job
  *   expired     every 20 s                   uploads that their clients have not finished in time
  *   abandoned   every minute                 forms that have lost their writer; other uploads wait for their clients,
- *                                            but for those that have all bytes
+ *                                            but for videos that have all bytes
  *   recent      Redis was away or changed,   videos of which something was written within the last hour
  *               or somebody asked
  *   daily       once a day                   every video: deletions again, and what nothing names any more

@@ -198,6 +198,8 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
         return 0;
     }
     int r = upload_complete(scope->library, s, &done, e);
+    if (r == -ERR_BUSY && v->record != NULL) /* the store is to be mended first: it stays in sight until then */
+        (void)!tell_redis(scope, v, counts, NULL);
     if (r != 0)
         return r;
     if (!done && alive)
@@ -213,14 +215,25 @@ static int complete(const struct reconcile_scope *scope, const struct library_vi
     return r == 0 ? conclude(scope, s, epoch, counts, e) : r;
 }
 
-/* Its client has sent everything and has not come back, or its server died before the completing record. */
-static int finish(const struct reconcile_scope *scope, struct upload_state *s, struct reconcile_counts *counts,
-                  struct err *e)
+/* Bytes were acknowledged, and they are all: not an empty one that its creator was not told of. */
+static bool has_all_bytes(const struct upload_state *s)
 {
-    counts->completed++;
-    if (scope->dry_run)
+    return s->offset > 0 && upload_state_full(s);
+}
+
+/* Its client has sent everything and has not come back, or its server died before the completing record. The cache may be
+ * behind the log. */
+static int finish(const struct reconcile_scope *scope, struct upload_state *s, const char *epoch,
+                  struct reconcile_counts *counts, struct err *e)
+{
+    if (scope->dry_run) {
+        counts->completed++;
         return 0;
-    int r = upload_finish_full(scope->uploads, s, e);
+    }
+    int r = tell_cache(scope, s, epoch, e);
+    if (r == 0)
+        r = upload_finish_full(scope->uploads, s, e);
+    counts->completed += r == 0;
     bool elsewhere = r == -ERR_BUSY || r == -ERR_STALE || r == -ERR_NOT_FOUND; /* somebody is at it, or has ended it */
     return elsewhere ? 0 : r;
 }
@@ -240,8 +253,8 @@ static int look_at_log(const struct reconcile_scope *scope, const struct library
     if (s->kind == UPLOAD_COMPLETING)
         return complete(scope, v, s, epoch, alive, counts, e);
     if (s->kind != UPLOAD_CLOSED && upload_facts_resumable(&s->facts)) {
-        bool finishes = upload_state_full(s) && !alive && scope->uploads != NULL;
-        return finishes ? finish(scope, s, counts, e) : keep_open(scope, v, s, epoch, counts, e);
+        bool finishes = has_all_bytes(s) && !alive && scope->uploads != NULL;
+        return finishes ? finish(scope, s, epoch, counts, e) : keep_open(scope, v, s, epoch, counts, e);
     }
     if (alive)
         return s->kind == UPLOAD_CLOSED ? 0 : tell_redis(scope, v, counts, e);
@@ -324,7 +337,7 @@ static int waits_for_client(const struct reconcile_scope *scope, const char *vid
     char epoch[QUEUE_EPOCH_SIZE];
 
     int r = upload_cache_get(scope->library->queue, video_id, epoch, &cached, NULL, NULL, e);
-    *ret = r == 0 && cached.seq > 0 && upload_facts_resumable(&cached.facts) && !upload_state_full(&cached);
+    *ret = r == 0 && cached.seq > 0 && upload_facts_resumable(&cached.facts) && !has_all_bytes(&cached);
     return r == -ERR_BUSY ? 0 : unless_deleted(r);
 }
 

@@ -288,7 +288,11 @@ static int see_own(struct upload_service *s, const char *video_id, const char *s
     if (r != -ERR_BUSY)
         return r;
     upload_state_release(&ret->state);
-    return read_log(s, video_id, ret, e);
+    r = read_log(s, video_id, ret, e);
+    if (r != 0 || ret->state.kind == UPLOAD_COMPLETING)
+        return r;
+    return ret->state.kind == UPLOAD_CLOSED ? check_alive(s->options.library, &ret->state, e)
+                                            : err_set(e, ERR_BUSY, "its writer goes on; ask again in a moment");
 }
 
 static void hand_over(struct sight *s, struct upload_state *ret)

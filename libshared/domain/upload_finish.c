@@ -467,7 +467,8 @@ int upload_delete(struct upload_service *s, const struct upload_state *found, st
         r = removal_delete(l, found->video_id, &deleted, e);
     if (deleted)
         upload_table_forget(s, found->video_id);
-    /* also when the store can't be told now: should its client go on with it, the next record counts it again */
+    /* Also when the store can't be told now: should its client go on with it, the next record counts it again; else a daily
+     * pass clears it away. */
     if (deleted || r == -ERR_TEMPORARY)
         (void)!upload_open_end(l->queue, found->video_id, found->facts.client, NULL); /* else when it expires */
     if (r != 0 && deleted) {

@@ -271,7 +271,7 @@ static bool read_answer(struct redis *redis, const char *video_id, char ret[ID_N
     return str_copy(ret, ID_NONCE_SIZE, answer != NULL ? answer : "");
 }
 
-/* Whether there is nothing to wait for any more. */
+/* Whether there is nothing to wait for any more. That somebody is its writer now is only the beginning of his answer. */
 static bool has_moved(struct upload_service *s, const struct upload_state *known)
 {
     UPLOAD_STATE_AUTO struct upload_state now = {0};
@@ -279,7 +279,7 @@ static bool has_moved(struct upload_service *s, const struct upload_state *known
     bool held = false;
 
     int r = upload_cache_get(s->options.library->queue, known->video_id, epoch, &now, &held, holder, NULL);
-    return r != 0 || !held || now.seq != known->seq;
+    return r != 0 || !held || (now.seq != known->seq && now.kind != UPLOAD_WRITER);
 }
 
 void upload_table_ask_remote(struct upload_service *s, const struct upload_state *known, const char *holder,

@@ -165,7 +165,7 @@ static void keep_what_came(const struct receiving *r, const struct err *why)
         log_warn(&r->c->ids, "what came of an upload could not be recorded", "error", e.text);
     log_info(&r->c->ids, "upload interrupted", "why", kind, "error", why->text, "from", num_u64(r->c->command.offset).s,
              "to", num_u64(upload_recorded(r->upload)->offset).s, "client", http_peer(r->c->rq));
-    r->c->told = true;
+    r->c->told = why->kind != ERR_BUG && why->kind != ERR_TEMPORARY; /* which are not the client's doing */
 }
 
 static int receive(struct receiving *r, struct upload_result *ret, struct err *e)

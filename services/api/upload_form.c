@@ -222,7 +222,8 @@ static int respond_closed(const struct api *api, struct http_request *rq, const 
                      "The video was deleted during its upload. Upload the file again if it is still wanted.");
     else
         http_problem(rq, 409, "stale", NULL,
-                     "The upload was closed, since its server seemed to be gone. Upload the file again.");
+                     "The upload was closed, since its server seemed to be gone. Look for it among the videos before "
+                     "you upload the file again.");
     return 0;
 }
 

@@ -205,6 +205,44 @@ START_TEST(one_that_has_all_bytes_is_finished_without_its_client)
 }
 END_TEST
 
+/* A crash between the record and the cache. */
+START_TEST(one_whose_cache_is_behind_is_finished_too)
+{
+    struct file f = create(service, UPLOAD_TUS, SMALL);
+    UPLOAD_STATE_AUTO struct upload_state old = {0};
+    char epoch[QUEUE_EPOCH_SIZE];
+
+    patch(service, &f, 0, 1000);
+    old = folded(&f);
+    struct upload *u = begin_patch(service, &f);
+    ok(write_bytes(u, 1000, f.size - 1000, &e));
+    record(u);
+    ok(upload_pause(u, &e));
+    upload_free(u);
+    ok(queue_epoch(test_queue, epoch, &e));
+    ok(upload_cache_drop(test_queue, f.id, &e));
+    ok(upload_cache_put(test_queue, &old, epoch, &e));
+
+    struct reconcile_scope scope = {.library = &test_library, .uploads = other, .abandoned_ms = 1};
+    struct reconcile_counts counted = {0};
+    clock_sleep_ms(3);
+    ok(reconcile_video(&scope, f.id, &counted, &e));
+    ck_assert_uint_eq(counted.completed, 1);
+    expect_finished(&f);
+}
+END_TEST
+
+/* Nobody was told of it: its client makes another one. */
+START_TEST(one_that_is_to_be_empty_waits_for_its_client)
+{
+    struct file f = create(service, UPLOAD_TUS, 0);
+    size_t count = records(&f);
+
+    ck_assert_uint_eq(look_after(f.id).completed, 0);
+    ck_assert_uint_eq(records(&f), count);
+}
+END_TEST
+
 /* --- A store that refuses what it has confirmed --- */
 
 /* It may be mended; until then all others must not wait for it. */
@@ -243,6 +281,7 @@ START_TEST(an_upload_whose_parts_are_refused_stops_no_pass)
     ck_assert_str_ne(epoch, "");
     ck_assert_int_eq(indexed_state(next.id), VIDEO_WAITING);
     ck_assert_uint_ge(open_multiparts(), 1); /* nothing is thrown away */
+    ck_assert_int_eq(indexed_state(f.id), VIDEO_UPLOADING);
 }
 END_TEST
 
@@ -441,6 +480,8 @@ int main(void)
     tcase_add_loop_test(t, one_that_was_said_to_have_expired_is_not_finished, 0, 2);
     tcase_add_loop_test(t, one_that_was_said_to_have_expired_is_not_paused, 0, 2);
     tcase_add_loop_test(t, one_that_has_all_bytes_is_finished_without_its_client, 0, (int)ARRAY_SIZE(wholes));
+    tcase_add_test(t, one_whose_cache_is_behind_is_finished_too);
+    tcase_add_test(t, one_that_is_to_be_empty_waits_for_its_client);
     tcase_add_test(t, an_upload_whose_parts_are_refused_stops_no_pass);
     tcase_add_test(t, a_form_that_freezes_while_the_reconciler_does_is_whole_or_refused);
     tcase_add_test(t, one_that_was_closed_after_its_end_stays);
