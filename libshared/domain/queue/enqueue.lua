@@ -3,8 +3,11 @@ local list = ARGV[3]
 
 -- What is asked for most often stands at the beginning of the hash, the long record at the end.
 local function write(id, generation, created_ms, size_bytes, record)
-    video_write(id, 'waiting', 'generation', generation, 'created_ms', created_ms, 'list', list, 'size_bytes', size_bytes,
+    video_write(id, 'waiting', 'generation', generation, 'created_ms', created_ms, 'size_bytes', size_bytes,
         'record', record)
+    if list ~= USUAL_LIST then
+        call('HSET', K .. 'video:' .. id, 'list', list)
+    end
 end
 
 -- Their times of creation, when all of these are being uploaded; else nil.

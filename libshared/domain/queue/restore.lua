@@ -20,9 +20,9 @@ end
 v = video_renew(v, id, generation, created_ms)
 if state == 'waiting' then
     unreserve(id)
-    jobs_queue({v.job}, 'default:1')
-    video_set(v, state, 'generation', generation, 'created_ms', v.created_ms, 'list', 'default:1', 'size_bytes',
-        size_bytes, 'record', record, 'outcome', outcome)
+    jobs_queue({v.job}, USUAL_LIST)
+    video_set(v, state, 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
+        'record', record, 'outcome', outcome)
 else
     video_set(v, state, 'generation', generation, 'created_ms', v.created_ms, 'size_bytes', size_bytes,
         'record', record, 'outcome', outcome, 'error', error_text)

@@ -7,9 +7,10 @@ local MIN_GAP = 2500 -- ms; scans come every second, however short the lease is
 local function promote(job)
     local v = job_find(job, 'delayed')
     call('ZREM', K .. 'delayed', job)
-    if not v or not job_load(v) then
+    if not v then
         return 0
     end
+    job_load(v)
     call('LPUSH', K .. 'wait:' .. v.list, job)
     video_set(v, 'waiting')
     ring(v.list)
@@ -18,11 +19,12 @@ end
 
 local function reclaim(job)
     local v = job_find(job, 'active')
-    if not v or not job_load(v) then
+    if not v then
         call('ZREM', K .. 'lease', job)
         call('LREM', K .. 'active', 0, job)
         return 0
     end
+    job_load(v)
     call('HINCRBY', K .. 'video:' .. v.id, 'stalls', 1)
     if v.cancel then
         job_finish(v, 'cancelled')

@@ -111,7 +111,7 @@ static const char invariants[] =
     "for _, list in ipairs(call('KEYS', '{weir}:wait:*')) do\n"
     "    for _, id in ipairs(call('LRANGE', list, 0, -1)) do\n"
     "        put(id, 'waiting')\n"
-    "        local place = call('HGET', '{weir}:video:' .. string.match(id, '^[^.]*'), 'list')\n"
+    "        local place = call('HGET', '{weir}:video:' .. string.match(id, '^[^.]*'), 'list') or 'default:1'\n"
     "        check(list == '{weir}:wait:' .. (place or ''), id, 'in the wrong list', list)\n"
     "    end\n"
     "end\n"

@@ -83,6 +83,8 @@ local function ring(list)
     call('ZADD', K .. 'bell:' .. string.match(list, '^[^:]*'), '0', 'ring')
 end
 
+local USUAL_LIST = 'default:1' -- of class and priority; a video says only that its job is in another
+
 ---- A video, and its job: that of its newest generation, in the same state
 
 local OPEN = {waiting = true, active = true, delayed = true}
@@ -129,7 +131,7 @@ end
 -- The next generation of a video that is known, or the first of a new one, without what the one before left.
 local function video_renew(v, id, generation, created_ms)
     if v then
-        call('HDEL', K .. 'video:' .. id, 'attempts', 'stalls', 'releases', 'error', 'token')
+        call('HDEL', K .. 'video:' .. id, 'attempts', 'stalls', 'releases', 'error', 'token', 'list')
     else
         call('DEL', K .. 'job:' .. id .. '.' .. generation)
     end
@@ -152,13 +154,10 @@ local function nonce_of(token)
     return string.sub(token, (string.find(token, ':', 1, true) or 0) + 1)
 end
 
--- Loads where the job waits, or who has it; nil when the video never had one.
+-- Loads where the open job of a video waits, or who has it.
 local function job_load(v)
     local f = call('HMGET', K .. 'video:' .. v.id, 'list', 'token')
-    if not f[1] then
-        return nil
-    end
-    v.list, v.token = f[1], f[2] or ''
+    v.list, v.token = f[1] or USUAL_LIST, f[2] or ''
     v.cancel = call('HGET', K .. 'job:' .. v.job, 'cancel') == '1'
     if v.state == 'active' then
         local claim = call('HGET', K .. 'claims', nonce_of(v.token)) or ''
