@@ -11,8 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#define MEMORY_LEAST (UINT64_C(2) << 30) /* bytes free, for several tests side by side */
 
 struct library test_library;
 struct store *test_store;
@@ -20,6 +23,15 @@ static struct store *plain;
 static struct redis *impatient_redis; /* learns within a second that Redis is frozen */
 static struct queue *impatient_queue;
 static char folder[64];
+
+/* What is tested here is no disk; but a container's shared memory is small. */
+static bool has_memory(void)
+{
+    struct statvfs shm;
+
+    return access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &shm) == 0 &&
+           (uint64_t)shm.f_bavail * shm.f_frsize >= MEMORY_LEAST;
+}
 
 void library_up(void)
 {
@@ -31,8 +43,7 @@ void library_up(void)
     ok(redis_new(&options, &impatient_redis, &e));
     ok(queue_new(impatient_redis, &queue_test_options, &impatient_queue, &e));
     log_init("test", LOG_ERROR, LOG_TEXT);
-    /* in memory where that can be: what is tested here is no disk */
-    str_format(folder, sizeof folder, "%s/weir-library-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    str_format(folder, sizeof folder, "%s/weir-library-XXXXXX", has_memory() ? "/dev/shm" : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ok(store_dir_new(folder, &inner, &e));
     ok(store_dir_new(folder, &plain, &e));
