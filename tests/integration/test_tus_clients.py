@@ -110,7 +110,7 @@ def test_tus_js_client_on_a_line_that_is_cut_every_3_mb(tus_server, sample, opti
 
 def test_tus_js_client_of_unknown_length_on_a_line_that_is_cut(tus_server, sample):
     with CuttingProxy(tus_server.endpoint, 3_000_000) as line:
-        done = tus_js(line.url, sample, stream=True, options={"uploadLengthDeferred": True, "chunkSize": 2 * MIB})
+        done = tus_js(line.url, sample, stream=True, options={"uploadLengthDeferred": True, "chunkSize": 4 * MIB})
         assert line.cuts >= 3
     same(tus_server, done["url"], sample)
 

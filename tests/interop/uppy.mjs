@@ -1,11 +1,14 @@
 // node uppy.mjs JSON: uploads files with Uppy and its tus plugin and prints one line of JSON about it.
 //   files, endpoint   what and where to
 //   options           of the plugin, as they are
+import { File } from 'node:buffer'
 import fs from 'node:fs'
 import path from 'node:path'
 import Uppy from '@uppy/core'
 import Tus from '@uppy/tus'
 import { DefaultHttpStack } from 'tus-js-client'
+
+globalThis.File ??= File // which Node 18 does not have
 
 const { files, endpoint, options } = JSON.parse(process.argv[2])
 
